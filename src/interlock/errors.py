@@ -1,0 +1,126 @@
+"""Everything that can go wrong, split by what the caller does next.
+
+    InterlockError
+    ├── LocalError        fix the request; sending it again changes nothing
+    │   └── ConfigError       many mistakes in one file, each with its place
+    ├── RemoteError       something beyond us answered wrongly
+    │   └── TransientError    the same request may succeed later: retry it
+    │       └── LogUnavailable    the log cannot be written: nothing was done
+    └── UnknownOutcome    it may or may not have happened: retry with the same key
+
+Denied, over budget and already exists are values, not errors. The message may change between versions;
+`code` and the HTTP status that `CODES` gives it may not.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+
+class Code(NamedTuple):
+    """What a stable error code means."""
+
+    status: int
+    meaning: str
+
+
+CODES: Mapping[str, Code] = MappingProxyType(
+    {
+        # the request, before anybody looked at its key
+        "malformed_http": Code(400, "The bytes are not one well-formed HTTP/1.1 request."),
+        "header_too_large": Code(431, "The request line and headers together exceed the limit."),
+        "body_too_large": Code(413, "The body exceeds the limit."),
+        "length_required": Code(411, "A body was announced without Content-Length or chunked coding."),
+        "request_timeout": Code(408, "The request did not arrive in full within the time allowed."),
+        "expectation_failed": Code(417, "Only Expect: 100-continue is understood."),
+        "not_found": Code(404, "No such path here."),
+        "method_not_allowed": Code(405, "The path exists, but not with this method."),
+        "unsupported_media_type": Code(415, "The body must be application/json, not compressed."),
+        "busy": Code(503, "The worker holds as many bodies or connections as it may; retry."),
+        "draining": Code(503, "The server is stopping; retry against another or after the restart."),
+        # who asks
+        "key_missing": Code(401, "No key: send Authorization: Bearer or x-api-key."),
+        "key_unknown": Code(401, "No such key, or it was revoked."),
+        "key_expired": Code(401, "The key's time is over."),
+        "scope_missing": Code(403, "The key does not hold the scope that this call needs."),
+        "directory_unavailable": Code(503, "The key directory cannot be read, so nobody can be let in; retry."),
+        # what is asked
+        "invalid_json": Code(400, "The body is not JSON; the message says where."),
+        "duplicate_key": Code(400, "An object in the body holds a key twice."),
+        "invalid_request": Code(400, "A field is missing or has the wrong type or size; the message names it."),
+        "model_unknown": Code(404, "No deployment, tier or alias of that name, and the policy refuses unknown names."),
+        "boundary_refused": Code(403, "No deployment is inside the data boundary; each refusal is named."),
+        "no_candidate": Code(400, "No deployment of the tier can serve a request of this shape; each reason is named."),
+        "not_ready": Code(503, "The deployments that could serve this are not ready yet; retry."),
+        # beyond us
+        "upstream_unreachable": Code(502, "No connection to the upstream could be made."),
+        "upstream_timeout": Code(504, "The upstream was silent for longer than allowed."),
+        "upstream_invalid": Code(502, "The upstream's answer is not valid HTTP, or is not what its format says."),
+        "upstream_closed": Code(502, "The upstream closed the connection before its answer was complete."),
+        "upstream_auth": Code(502, "The upstream refused the gateway's own credential."),
+        "upstream_error": Code(502, "The upstream answered with an error."),
+        # ourselves
+        "log_unavailable": Code(503, "Usage cannot be recorded now (disk full?), so no new work is taken; retry."),
+        "conflict": Code(409, "The same id already stands with other content, or the stream has moved on."),
+        "config_invalid": Code(400, "The configuration has mistakes; all are listed."),
+        "log_corrupt": Code(500, "A record was changed, removed or reordered; the message names stream and sequence."),
+        "internal": Code(500, "A defect in Interlock; the request id finds it in the log."),
+    }
+)
+
+
+class InterlockError(Exception):
+    """The root. `field` names the offending input, as the caller wrote it."""
+
+    default_code = "internal"
+
+    def __init__(self, message: str, *, code: str | None = None, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.default_code
+        self.field = field
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of `code`."""
+        return CODES[self.code].status
+
+
+class LocalError(InterlockError):
+    """Fix the request."""
+
+    default_code = "invalid_request"
+
+
+class ConfigError(LocalError):
+    """Every mistake found, one line each, in the order of the file."""
+
+    default_code = "config_invalid"
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class RemoteError(InterlockError):
+    """Something beyond us answered wrongly."""
+
+    default_code = "upstream_error"
+
+
+class TransientError(RemoteError):
+    """Retry the same request."""
+
+    default_code = "upstream_unreachable"
+
+
+class LogUnavailable(TransientError):
+    """The log cannot be written; nothing was done."""
+
+    default_code = "log_unavailable"
+
+
+class UnknownOutcome(InterlockError):
+    """It may or may not have happened: retry with the same idempotency key."""
+
+    default_code = "log_unavailable"

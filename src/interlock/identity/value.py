@@ -1,0 +1,50 @@
+"""Who may do what: the values of the `identity` stream and of the Directory folded from it.
+
+The stream's record types: `tenant.created`, `key.issued`, `key.revoked`. A key's secret is shown once and never stored;
+the stream has its SHA-256 (32 random bytes need no slow hash).
+"""
+
+from typing import Literal
+
+import msgspec
+
+Scope = Literal["inference", "usage:read", "admin"]
+"""inference: call models on the data port. usage:read: own tenant's usage on the api port. admin: everything on control."""
+
+KEY_PREFIX = "ilk_"
+STREAM = "identity"
+
+
+class Tenant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Type `tenant.created`. Its boundary and each of its keys' boundaries intersect."""
+
+    name: str
+    boundary: str = ""
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Type `key.issued`. What a bearer of the secret is."""
+
+    id: str
+    """`key_…`: public, names the key in logs and commands."""
+    sha256: str
+    """Hex, of the whole secret as the client sends it (`ilk_…`)."""
+    name: str
+    tenant: str
+    principal: str
+    """The person or agent, by opaque id; the key's name if not told."""
+    scopes: tuple[Scope, ...]
+    created_at_ns: int
+    expires_at_ns: int | None = None
+    """First moment at which it is no longer admitted; None: never."""
+    boundary: str = ""
+    """Name of a profile; empty: the tenant's alone."""
+    labels: dict[str, str] = {}
+
+
+class Revoked(msgspec.Struct, frozen=True, kw_only=True):
+    """Type `key.revoked`."""
+
+    key_id: str
+    at_ns: int
+    reason: str = ""
