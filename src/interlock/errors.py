@@ -61,6 +61,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "upstream_error": Code(502, "The upstream answered with an error."),
         # ourselves
         "log_unavailable": Code(503, "Usage cannot be recorded now (disk full?), so no new work is taken; retry."),
+        "view_unavailable": Code(503, "A view of the log cannot be read or written now (disk full, damaged?); retry."),
         "conflict": Code(409, "The same id already stands with other content, or the stream has moved on."),
         "config_invalid": Code(400, "The configuration has mistakes; all are listed."),
         "log_corrupt": Code(500, "A record was changed, removed or reordered; the message names stream and sequence."),

@@ -1,19 +1,14 @@
-"""Identifiers: a prefix that says what it names, then 128 bits that sort by time.
-
-The form is a ULID (48 bits of milliseconds, 80 random bits, Crockford base32), lower case.
-"""
+"""Identifiers: a prefix that says what it names, then 128 bits that sort by time."""
 
 import os
 
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]  # ten bits a step: half the work of five
-
 
 def new_id(prefix: str, now_ns: int) -> str:
-    """`prefix_` and 26 characters; ids made in a later millisecond sort later.
+    """`prefix_` and 32 hex digits: 48 bits of milliseconds, then 80 random bits.
 
-    >>> len(new_id("req", 0))
-    30
+    Ids made in a later millisecond sort later. Hex and not base32: made once a request, it costs a third.
+
+    >>> len(new_id("req", 0)), new_id("req", 1_795_360_781_000_000_000)[:16]
+    (36, 'req_01a203d772c8')
     """
-    value = (now_ns // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
-    return f"{prefix}_" + "".join([_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)])
+    return f"{prefix}_{now_ns // 1_000_000:012x}{os.urandom(10).hex()}"

@@ -151,7 +151,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     boundary: str | None = None
     """Profile that every call is under, beside the tenant's and the key's own."""
     baseline: str | None = None
-    """Deployment that `savings` compares with."""
+    """Deployment that `savings` compares with; what the comparison is called, if `baseline_price` is set."""
+    baseline_price: Price | None = None
+    """Price of a baseline that is not served here."""
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
 

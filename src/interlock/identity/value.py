@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 Scope = Literal["inference", "usage:read", "admin"]
-"""inference: call models on the data port. usage:read: own tenant's usage on the api port. admin: everything on control."""
+"""inference: call models on the data port. usage:read: own tenant's usage on the api port. admin: all of control."""
 
 KEY_PREFIX = "ilk_"
 STREAM = "identity"

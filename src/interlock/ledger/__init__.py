@@ -1,6 +1,48 @@
 """The ledger: usage events to priced entries, and the questions asked of them."""
 
+from interlock.ledger.book import Amount, Entry, Line, consistent, entry, partition, price
 from interlock.ledger.event import NULL, Format, Opened, Outcome, Refused, Settled, Source
+from interlock.ledger.explain import Evidence, ExplainedAttempt, Explanation
 from interlock.ledger.pricing import KINDS, PARENTS, Price, Step
+from interlock.ledger.recovery import attempt_key, lost, lost_record, open_attempts, track
+from interlock.ledger.report import DIMENSIONS, Counts, UsageRow, to_api
+from interlock.ledger.savings import Compared, Savings, TierSavings
+from interlock.ledger.view import Ledger, Readable
 
-__all__ = ["KINDS", "NULL", "PARENTS", "Format", "Opened", "Outcome", "Price", "Refused", "Settled", "Source", "Step"]
+__all__ = [
+    "DIMENSIONS",
+    "KINDS",
+    "NULL",
+    "PARENTS",
+    "Amount",
+    "Compared",
+    "Counts",
+    "Entry",
+    "Evidence",
+    "ExplainedAttempt",
+    "Explanation",
+    "Format",
+    "Ledger",
+    "Line",
+    "Opened",
+    "Outcome",
+    "Price",
+    "Readable",
+    "Refused",
+    "Savings",
+    "Settled",
+    "Source",
+    "Step",
+    "TierSavings",
+    "UsageRow",
+    "attempt_key",
+    "consistent",
+    "entry",
+    "lost",
+    "lost_record",
+    "open_attempts",
+    "partition",
+    "price",
+    "to_api",
+    "track",
+]

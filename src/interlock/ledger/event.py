@@ -53,9 +53,9 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Settled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What became of an attempt. Type `usage.settled`.
 
-    Kinds in `usage` (tokens unless said): `input` (includes cache_* and audio_input, as in OpenTelemetry), `cache_read`,
-    `cache_write_5m`, `cache_write_1h`, `cache_write` (lifetime not told), `audio_input`, `output` (includes reasoning
-    and audio_output), `reasoning`, `audio_output`, `web_search` (calls).
+    Kinds in `usage` (tokens unless said): `input` (includes cache_* and audio_input, as in OpenTelemetry),
+    `cache_read`, `cache_write_5m`, `cache_write_1h`, `cache_write` (lifetime not told), `audio_input`, `output`
+    (includes reasoning and audio_output), `reasoning`, `audio_output`, `web_search` (calls).
     """
 
     request_id: str

@@ -9,9 +9,7 @@ from interlock.log.record import Appended, Conflict, Record, Stored
 class Log(Protocol):
     """Append-only streams of records. Stream names: 1 to 128 of `[a-z0-9_/.-]`, neither starting nor ending in `/`."""
 
-    async def append(
-        self, stream: str, records: Sequence[Record], *, expect: int | None = None
-    ) -> Appended | Conflict:
+    async def append(self, stream: str, records: Sequence[Record], *, expect: int | None = None) -> Appended | Conflict:
         """Append all or nothing; the answer comes when they would survive a kill of this process.
 
         A record whose id stands with the same content is not written again. `expect`: the head the caller has seen.

@@ -1,0 +1,140 @@
+"""The control port, as the commands see it. Standard library only, and never through a proxy: the port is our own."""
+
+import http.client
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+
+from interlock.datadir import default_data_dir
+from interlock.errors import CODES, InterlockError, LocalError, TransientError
+
+DEFAULT_URL = "http://127.0.0.1:8082"
+CONNECT_S = 5.0
+TIMEOUT_S = 60.0
+LONG_S = 3600.0
+"""Between two lines of a verification: each is one whole stream."""
+ANSWER_BYTES_MAX = 64 << 20
+
+
+class _Error(msgspec.Struct):
+    code: str
+    message: str
+    field: str | None = None
+
+
+class _Refusal(msgspec.Struct):
+    error: _Error
+
+
+class NoServer(TransientError):
+    """Nobody answers at the URL."""
+
+
+def data_dir(args: Any) -> Path:
+    """`--data`, or the default."""
+    return Path(args.data) if args.data else default_data_dir()
+
+
+def url() -> str:
+    """INTERLOCK_URL or the default, without a trailing slash. Raises: LocalError."""
+    text = os.environ.get("INTERLOCK_URL", "") or DEFAULT_URL
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise LocalError(f"INTERLOCK_URL is {text!r}; write http://HOST:PORT", field="INTERLOCK_URL")
+    return text.rstrip("/")
+
+
+def call(args: Any, method: str, path: str, *, params: Mapping[str, str | None] | None = None, body: Any = None) -> Any:
+    """One call, its JSON answer decoded. Parameters that are None are left out.
+
+    Raises: NoServer. LocalError: no key. InterlockError with the server's own code: it refused.
+    """
+    given = {name: value for name, value in (params or {}).items() if value is not None}
+    return _decoded(_exchange(args, method, f"{path}?{urlencode(given)}" if given else path, body))
+
+
+def lines(args: Any, path: str) -> list[Any]:
+    """The JSON lines of one GET, which may take its time. Raises: as `call`."""
+    return [_decoded(line) for line in _exchange(args, "GET", path, None, LONG_S).splitlines()]
+
+
+def segment(text: str) -> str:
+    """`text` as one segment of a path."""
+    return quote(text, safe="")
+
+
+def _key(args: Any) -> str:
+    key = os.environ.get("INTERLOCK_KEY", "")
+    if not key:
+        path = data_dir(args) / "admin.key"
+        try:
+            key = path.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise LocalError(
+                f"no key: set INTERLOCK_KEY, or make {path} readable (a server writes it when it first starts)",
+                code="key_missing",
+            ) from error
+    if not key.isascii() or not key.isprintable():
+        raise LocalError("the key holds characters that no key has", code="key_unknown")
+    return key
+
+
+def _exchange(args: Any, method: str, target: str, body: Any, timeout_s: float = TIMEOUT_S) -> bytes:
+    """The body of a good answer."""
+    base = url()
+    connection = _connected(base)
+    try:
+        headers = {"Authorization": f"Bearer {_key(args)}", "Content-Type": "application/json"}
+        assert connection.sock is not None
+        connection.sock.settimeout(timeout_s)
+        data = None if body is None else msgspec.json.encode(body)
+        connection.request(method, urlsplit(base).path + target, data, headers)
+        response = connection.getresponse()
+        answer = response.read(ANSWER_BYTES_MAX + 1)
+    except (OSError, http.client.HTTPException) as error:
+        raise TransientError(f"{base} broke off: {error or type(error).__name__}", code="upstream_closed") from error
+    finally:
+        connection.close()
+    if len(answer) > ANSWER_BYTES_MAX:
+        raise InterlockError(f"{base} answers with more than {ANSWER_BYTES_MAX} bytes", code="upstream_invalid")
+    if response.status >= 400:
+        raise _refusal(base, response.status, answer)
+    return answer
+
+
+def _connected(base: str) -> http.client.HTTPConnection:
+    parts = urlsplit(base)
+    make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = make(str(parts.hostname), parts.port, timeout=CONNECT_S)
+    try:
+        connection.connect()
+    except OSError as error:
+        connection.close()
+        why = "no server" if isinstance(error, ConnectionRefusedError) else f"cannot connect ({error})"
+        raise NoServer(f"{why} at {base}: start one with `interlock serve`, or set INTERLOCK_URL") from error
+    return connection
+
+
+def _refusal(base: str, status: int, answer: bytes) -> InterlockError:
+    try:
+        error = msgspec.json.decode(answer, type=_Refusal).error
+    except msgspec.DecodeError:
+        return InterlockError(f"{base} answers {status}, and not as Interlock does", code="upstream_invalid")
+    return InterlockError(error.message, code=error.code if error.code in CODES else "internal", field=error.field)
+
+
+def _decoded(data: bytes) -> Any:
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.DecodeError as error:
+        raise InterlockError(
+            "the answer is not JSON: is INTERLOCK_URL the control port?", code="upstream_invalid"
+        ) from error

@@ -1,0 +1,59 @@
+"""The questions without a server: the logs are read as they stand, and folded into a view that is thrown away.
+
+A running server's view is never opened for writing: it is copied (SQLite's own backup, positions and all) so that only
+the tail needs folding; without one the whole history is folded.
+"""
+
+import asyncio
+import sqlite3
+import tempfile
+from collections.abc import Awaitable, Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, cast
+
+from interlock.datadir import DataDir
+from interlock.errors import InterlockError, LocalError
+from interlock.ledger import Ledger
+from interlock.log import Log
+
+
+def check_data_dir(root: Path) -> DataDir:
+    """Raises: LocalError `not_found`: there is no log in it."""
+    places = DataDir(root)
+    if not places.log.is_file():
+        raise LocalError(f"{root} is not a data directory: it has no {places.log.name}", code="not_found", field="data")
+    return places
+
+
+def ask(root: Path, question: Callable[[Ledger], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    """The answer to `question`, `problem` in it as the server has it. Raises: InterlockError."""
+    places = check_data_dir(root)
+    with tempfile.TemporaryDirectory(prefix="interlock-") as scratch:
+        path = Path(scratch) / "ledger.sqlite"
+        with suppress(sqlite3.Error):  # no view, or not a good one: then everything is folded
+            _copy(places.ledger, path)
+        return asyncio.run(_ask(places, path, question))
+
+
+async def _ask(places: DataDir, path: Path, question: Callable[[Ledger], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    from interlock.log.reader import JournalReader
+    from interlock.log.sqlite import SqliteLog
+
+    problem = None
+    with closing(Ledger(path)) as ledger, closing(SqliteLog(places.log)) as log:
+        try:
+            await ledger.catch_up(cast("Log", JournalReader(places.journal)), log)  # a fold only reads
+        except InterlockError as error:
+            if error.code != "log_corrupt":
+                raise
+            problem = error.message
+        return {**await question(ledger), "problem": problem}
+
+
+def _copy(source: Path, target: Path) -> None:
+    if not source.is_file():
+        return
+    place = f"{source.absolute().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(place, uri=True)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)

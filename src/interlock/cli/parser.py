@@ -1,0 +1,166 @@
+"""Every command and option. It runs nothing: a command is named by `MODULE:FUNCTION` and imported when it is called."""
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import interlock
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+BY = (
+    *("tenant", "principal", "session", "mode", "tier", "deployment", "model", "day"),
+    *("key", "outcome", "source", "provider"),
+)
+PASSED_ON = "local:serve"
+WHEN = "24h, 7d, 2026-11-01 or RFC 3339"
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The options; `run` names the command. Raises: SystemExit: 2 for wrong usage, 0 for --help."""
+    parser = make_parser()
+    args, rest = parser.parse_known_args(argv)
+    if rest and args.run != PASSED_ON:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    args.rest = rest
+    return args
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of every command."""
+    parser = argparse.ArgumentParser(prog="interlock", description="The control plane for AI agents.", epilog=_EPILOG)
+    parser.add_argument("--version", action="version", version=f"interlock {interlock.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _serve(commands)
+    _keys(commands)
+    _queries(commands)
+    _config(commands)
+    _local(commands)
+    _add(commands, "status", "what runs, and how it is", "server:status", formats=("table", "json"))
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(run="server:version")
+    return parser
+
+
+_EPILOG = """Commands talk to the control port at INTERLOCK_URL (default http://127.0.0.1:8082) with INTERLOCK_KEY,
+or the admin.key in the data directory. usage, explain, savings and verify also work with no server running."""
+
+
+def _add(
+    commands: "Commands", name: str, help_: str, run: str, *, formats: tuple[str, ...] = ("table", "json", "csv")
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=help_, description=help_)
+    parser.add_argument("--data", metavar="DIR", help="data directory (default: interlock in the XDG data home)")
+    parser.add_argument("--format", choices=formats, default="table")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _group(commands: "Commands", name: str, help_: str) -> "Commands":
+    return commands.add_parser(name, help=help_, description=help_).add_subparsers(required=True, metavar="COMMAND")
+
+
+def _port(text: str) -> int:
+    port = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else -1
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port (0 to 65535)")
+    return port
+
+
+def _workers(text: str) -> int:
+    workers = int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 0
+    if not 1 <= workers <= 256:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers (1 to 256)")
+    return workers
+
+
+def _by(text: str) -> str:
+    for column in text.split(","):
+        if column not in BY:
+            raise argparse.ArgumentTypeError(f"{column!r} is not one of {', '.join(BY)}")
+    return text
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def _serve(commands: "Commands") -> None:
+    parser = commands.add_parser("serve", help="run the server", description="run the server in the foreground")
+    parser.add_argument("--config", metavar="F", help="interlock.toml (default: the built-in one, the local model)")
+    parser.add_argument("--data", metavar="DIR", help="data directory (default: interlock in the XDG data home)")
+    parser.add_argument(
+        "--host", metavar="H", default="127.0.0.1", help="of the data and api ports (default: %(default)s)"
+    )
+    parser.add_argument("--port", type=_port, default=8080, help="data: what agents call (default: %(default)s)")
+    parser.add_argument("--api-port", type=_port, default=8081, help="api: for tenant keys (default: %(default)s)")
+    parser.add_argument("--control-port", type=_port, default=8082, help="control, on loopback (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=_workers, metavar="N", help="gateway processes (default: the server's choice)"
+    )
+    parser.set_defaults(run="server:serve")
+
+
+def _keys(commands: "Commands") -> None:
+    group = _group(commands, "keys", "issue, list and revoke API keys")
+    issue = _add(group, "issue", "issue a key and print it, once", "keys:issue", formats=("table", "json"))
+    issue.add_argument("--tenant", metavar="T", required=True, help="created if it is new")
+    issue.add_argument("--name", metavar="N", required=True)
+    issue.add_argument("--principal", metavar="P", default="", help="person or agent, by opaque id (default: the name)")
+    issue.add_argument(
+        "--scope",
+        metavar="S",
+        action="append",
+        dest="scopes",
+        help="inference (default), usage:read or admin; repeatable",
+    )
+    issue.add_argument("--boundary", metavar="B", default="", help="a profile of the policy")
+    issue.add_argument("--expires", metavar="30d", default="", help="90m, 12h or 30d from now (default: never)")
+    issue.add_argument("--label", metavar="NAME=VALUE", type=_label, action="append", default=[], help="repeatable")
+    listing = _add(group, "list", "list all keys", "keys:show")
+    listing.add_argument("--tenant", metavar="T", help="of this tenant only")
+    revoke = _add(
+        group, "revoke", "revoke a key: admitted nowhere once this returns", "keys:revoke", formats=("table", "json")
+    )
+    revoke.add_argument("id", metavar="ID")
+    revoke.add_argument("--reason", metavar="TEXT", default="")
+
+
+def _queries(commands: "Commands") -> None:
+    usage = _add(commands, "usage", "tokens and cost", "queries:usage")
+    usage.add_argument("--by", type=_by, metavar="COLUMNS", help=f"comma-separated, of {', '.join(BY)}")
+    explain = _add(
+        commands, "explain", "all that happened to one request", "queries:explain", formats=("table", "json")
+    )
+    explain.add_argument("request_id", metavar="REQUEST_ID")
+    savings = _add(commands, "savings", "the same tokens at the baseline's prices", "queries:savings")
+    for parser in (usage, savings):
+        parser.add_argument("--since", metavar="WHEN", help=WHEN)
+        parser.add_argument("--until", metavar="WHEN", help=f"exclusive; {WHEN}")
+        parser.add_argument("--tenant", metavar="T", help="of this tenant only")
+    _add(commands, "verify", "check every hash chain of the log", "verify:verify", formats=("table", "json"))
+
+
+def _config(commands: "Commands") -> None:
+    group = _group(commands, "config", "check, import, show and reload the configuration")
+    check = _add(group, "check", "check a file; every error at once", "config:check", formats=("table", "json"))
+    check.add_argument("file", metavar="FILE", nargs="?", default="interlock.toml")
+    importing = _group(group, "import", "turn another gateway's configuration into ours")
+    litellm = _add(
+        importing, "litellm", "print interlock.toml for a LiteLLM file", "config:litellm", formats=("table", "json")
+    )
+    litellm.add_argument("file", metavar="FILE")
+    _add(group, "show", "the policy in force", "config:show", formats=("table", "json"))
+    _add(group, "reload", "have the server load its file now", "config:reload", formats=("table", "json"))
+
+
+def _local(commands: "Commands") -> None:
+    group = _group(commands, "local", "the local model")
+    _add(group, "fetch", "fetch the local model, checksum verified", "local:fetch", formats=("table", "json"))
+    # Its options are those of `python -m interlock.local`, --help among them: they are passed on unread.
+    serve = group.add_parser("serve", help="serve the local model alone", add_help=False)
+    serve.set_defaults(run=PASSED_ON)

@@ -1,0 +1,40 @@
+"""`interlock serve`, `status` and `version`."""
+
+from typing import Any
+
+import interlock
+from interlock.cli.client import call
+from interlock.cli.output import Column, say, say_json, table
+
+
+def serve(args: Any) -> int:
+    """Run until stopped."""
+    from interlock import wiring
+
+    return wiring.serve(args)
+
+
+def version(args: Any) -> int:
+    """One line."""
+    say(f"interlock {interlock.__version__}")
+    return 0
+
+
+def status(args: Any) -> int:
+    """What runs. Status 1 if something is not as it should be."""
+    found = call(args, "GET", "/v1/status")
+    wrong = found["config_rejected"] or found["ledger_problem"] or not all(one["up"] for one in found["workers"])
+    if args.format == "json":
+        say_json(found)
+        return int(bool(wrong))
+    say(f"data    {found['data']}", f"policy  {found['policy']}")
+    for one in found["workers"]:
+        say(f"worker  {one['worker']} {'up' if one['up'] else 'DOWN'}")
+    words = {True: "ready", False: "not ready", None: "unknown"}
+    rows = [[one["name"], one["provider"], one["model"], words[one["ready"]]] for one in found["deployments"]]
+    say("", *table([Column(title) for title in ("deployment", "provider", "model", "state")], rows))
+    if found["config_rejected"]:
+        say("", "the configuration file has mistakes and is not in force: interlock config show")
+    if found["ledger_problem"]:
+        say("", f"the ledger is not complete: {found['ledger_problem']}")
+    return int(bool(wrong))

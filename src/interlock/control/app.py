@@ -1,0 +1,192 @@
+"""The two ports' paths: control (operators, an admin key) and api (tenants' programs, a key with `usage:read`).
+
+A handler reads its input, asks, and answers; it decides nothing. Amounts and nanoseconds are strings in JSON.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import iterate_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from interlock.control import views
+from interlock.control.answers import body, decoded, json, on_error, query
+from interlock.control.gate import Gate
+from interlock.control.instants import rfc3339
+from interlock.control.service import Control
+from interlock.errors import InterlockError, LocalError
+from interlock.identity import Key, Revoked, Scope
+
+
+class KeyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /v1/keys; the fields are `Identity.issue`'s."""
+
+    tenant: str
+    name: str
+    principal: str = ""
+    scopes: tuple[str, ...] = ("inference",)
+    boundary: str = ""
+    expires: str = ""
+    labels: dict[str, str] = {}
+
+
+def control_app(control: Control) -> Starlette:
+    """The control port: every path needs a key with scope `admin`, but for /healthz and /metrics."""
+    at = _ControlPort(control, own=False)
+    routes = [
+        Route("/healthz", _healthz),
+        Route("/metrics", at.metrics),
+        Route("/v1/keys", at.list_keys, methods=["GET"]),
+        Route("/v1/keys", at.issue_key, methods=["POST"]),
+        Route("/v1/keys/{key_id}", at.revoke_key, methods=["DELETE"]),
+        Route("/v1/tenants", at.tenants),
+        Route("/v1/usage", at.usage),
+        Route("/v1/savings", at.savings),
+        Route("/v1/explain/{request_id}", at.explain),
+        Route("/v1/verify", at.verify),
+        Route("/v1/config", at.config),
+        Route("/v1/config/check", at.check_config, methods=["POST"]),
+        Route("/v1/config/reload", at.reload_config, methods=["POST"]),
+        Route("/v1/status", at.status),
+    ]
+    return _app(control, routes, "admin", ("/healthz", "/metrics"))
+
+
+def api_app(control: Control) -> Starlette:
+    """The api port: every path but /healthz needs a key with `usage:read` and shows that key's tenant alone."""
+    at = _Questions(control, own=True)
+    routes = [
+        Route("/healthz", _healthz),
+        Route("/v1/usage", at.usage),
+        Route("/v1/savings", at.savings),
+        Route("/v1/explain/{request_id}", at.explain),
+    ]
+    return _app(control, routes, "usage:read", ("/healthz",))
+
+
+def _app(control: Control, routes: list[Route], scope: Scope, open_paths: tuple[str, ...]) -> Starlette:
+    gate = Middleware(Gate, admit=lambda secret: control.admit(secret, scope), scope=scope, open_paths=open_paths)
+    handlers: Mapping[Any, Any] = {InterlockError: on_error, HTTPException: on_error, Exception: on_error}
+    app = Starlette(routes=routes, middleware=[gate], exception_handlers=handlers)
+    app.router.redirect_slashes = False
+    return app
+
+
+async def _healthz(request: Request) -> Response:
+    return PlainTextResponse("ok\n")
+
+
+class _Questions:
+    """What both ports answer from the ledger; `problem` in an answer says why it is not complete."""
+
+    def __init__(self, control: Control, *, own: bool) -> None:
+        self._control = control
+        self._own = own
+        """Whether only the asking key's tenant is shown."""
+
+    async def usage(self, request: Request) -> Response:
+        params, tenant = self._asked(request, "by", *views.WINDOW)
+        return await self._answer(views.usage(self._control.ledger, params, tenant, self._control.clock))
+
+    async def savings(self, request: Request) -> Response:
+        params, tenant = self._asked(request, *views.WINDOW)
+        return await self._answer(views.savings(self._control.ledger, params, tenant, self._control.clock))
+
+    async def explain(self, request: Request) -> Response:
+        _, tenant = self._asked(request)
+        return await self._answer(views.explain(self._control.ledger, request.path_params["request_id"], tenant))
+
+    def _asked(self, request: Request, *names: str) -> tuple[dict[str, str], str | None]:
+        if self._own:
+            key: Key = request.state.key
+            return query(request, names), key.tenant
+        params = query(request, (*names, "tenant"))
+        return params, params.get("tenant")
+
+    async def _answer(self, question: Awaitable[dict[str, Any]]) -> Response:
+        await self._control.fold()  # so that what was settled before the question is in the answer
+        return json({**await question, "problem": self._control.problem or None})
+
+
+class _ControlPort(_Questions):
+    async def metrics(self, request: Request) -> Response:
+        text = await self._control.metrics()
+        return Response(text, media_type="text/plain; version=0.0.4")
+
+    async def list_keys(self, request: Request) -> Response:
+        params = query(request, ("tenant",))
+        listed = await self._control.identity.list(params.get("tenant"))
+        now_ns = self._control.clock.now_ns()
+        return json({"keys": [key_json(key, revoked, now_ns) for key, revoked in listed]})
+
+    async def issue_key(self, request: Request) -> Response:
+        query(request, ())
+        wanted = await decoded(request, KeyRequest)
+        issued = await self._control.identity.issue(**msgspec.structs.asdict(wanted), profiles=self._control.profiles)
+        shown = key_json(issued.key, None, self._control.clock.now_ns())
+        return json({**shown, "secret": issued.secret}, 201)
+
+    async def revoke_key(self, request: Request) -> Response:
+        params = query(request, ("reason",))
+        key_id = request.path_params["key_id"]
+        revoked = await self._control.identity.revoke(key_id, params.get("reason", ""))
+        key = self._control.identity.directory.keys[key_id]
+        return json(key_json(key, revoked, self._control.clock.now_ns()))
+
+    async def tenants(self, request: Request) -> Response:
+        query(request, ())
+        directory = await self._control.identity.refresh()
+        return json({"tenants": [{"name": one.name, "boundary": one.boundary} for one in directory.tenants.values()]})
+
+    async def verify(self, request: Request) -> Response:
+        query(request, ())
+        reports = (msgspec.json.encode(report) + b"\n" for report in self._control.verify())
+        return StreamingResponse(iterate_in_threadpool(reports), media_type="application/x-ndjson")
+
+    async def config(self, request: Request) -> Response:
+        query(request, ())
+        return json(self._control.adoption.view())
+
+    async def check_config(self, request: Request) -> Response:
+        query(request, ())
+        try:
+            text = (await body(request)).decode()
+        except UnicodeDecodeError as error:
+            raise LocalError(f"the body is not UTF-8: {error}", field="body") from error
+        loaded = await asyncio.to_thread(self._control.adoption.check, text)
+        return json({"version": loaded.policy.version, "warnings": loaded.warnings})
+
+    async def reload_config(self, request: Request) -> Response:
+        query(request, ())
+        await self._control.adoption.adopt()
+        return json(self._control.adoption.view())
+
+    async def status(self, request: Request) -> Response:
+        query(request, ())
+        return json(self._control.status())
+
+
+def key_json(key: Key, revoked: Revoked | None, now_ns: int) -> dict[str, Any]:
+    """A key as people see it: no digest, times in RFC 3339, and `state`: live, expired or revoked."""
+    expired = key.expires_at_ns is not None and now_ns >= key.expires_at_ns
+    return {
+        "id": key.id,
+        "tenant": key.tenant,
+        "name": key.name,
+        "principal": key.principal,
+        "scopes": key.scopes,
+        "boundary": key.boundary,
+        "labels": key.labels,
+        "state": "revoked" if revoked else "expired" if expired else "live",
+        "created_at": rfc3339(key.created_at_ns),
+        "expires_at": None if key.expires_at_ns is None else rfc3339(key.expires_at_ns),
+        "revoked_at": rfc3339(revoked.at_ns) if revoked else None,
+        "reason": revoked.reason if revoked else None,
+    }

@@ -1,0 +1,44 @@
+"""Who may ask: everything on a port is closed but for the paths that are named open."""
+
+from collections.abc import Callable, Collection
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as Connection
+
+from interlock.control.answers import refusal
+from interlock.errors import CODES
+from interlock.identity import Denied, Key, Scope
+
+Admit = Callable[[str], Key | Denied]
+
+
+class Gate:
+    """ASGI middleware: admits by key, or answers 401, 403 or 503 itself. The key is then in `scope["state"]["key"]`."""
+
+    def __init__(self, app: ASGIApp, admit: Admit, scope: Scope, open_paths: Collection[str]) -> None:
+        self._app = app
+        self._admit = admit
+        self._scope = scope
+        self._open_paths = open_paths
+
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in self._open_paths:
+            await self._app(scope, receive, send)
+            return
+        secret = secret_of(Request(scope))
+        found = self._admit(secret) if secret else Denied("key_missing")
+        if isinstance(found, Denied):
+            message = f"{CODES[found.code].meaning} (needed: {self._scope})"
+            await refusal(found.code, message)(scope, receive, send)
+            return
+        scope.setdefault("state", {})["key"] = found
+        await self._app(scope, receive, send)
+
+
+def secret_of(request: Request) -> str:
+    """What `Authorization: Bearer` or, without it, `x-api-key` holds; empty if there is neither."""
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return secret.strip()
+    return request.headers.get("x-api-key", "").strip()

@@ -1,0 +1,116 @@
+"""The control process: `python -m interlock.control --data DIR --config F --api-fd N --control-fd M [--ready-fd R]`.
+
+Both ports are sockets inherited from the supervisor, which watches this process as this process watches it.
+It writes `1` to the ready descriptor once both ports answer. Exit status 1: the configuration has mistakes (on stderr).
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+import uvloop
+from starlette.applications import Starlette
+
+from interlock.clock import SystemClock
+from interlock.control.app import api_app, control_app
+from interlock.control.service import Control
+from interlock.errors import ConfigError, InterlockError
+
+DRAIN_S = 5
+"""How long answers under way may take once the process is told to stop."""
+KEEP_ALIVE_S = 30
+HEADER_BYTES_MAX = 32 * 1024
+CONNECTIONS_MAX = 512
+"""On one port at once; more are told 503."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without signal handlers: two servers in one process share ours."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM; the process's exit status."""
+    args = _arguments(argv)
+    path = Path(args.config) if args.config else None
+    try:
+        control = Control(Path(args.data), path, SystemClock())
+        try:
+            return uvloop.run(_serve(control, args))
+        finally:
+            control.close()
+    except ConfigError as error:
+        print(*error.problems, sep="\n", file=sys.stderr)
+    except (InterlockError, OSError) as error:
+        print(f"interlock: {error}", file=sys.stderr)
+    return 1
+
+
+async def _serve(control: Control, args: argparse.Namespace) -> int:
+    await control.start()
+    if control.adoption.rejected:
+        print("interlock: the configuration has mistakes; the last good one stays in force", file=sys.stderr)
+        print(*control.adoption.rejected.problems, sep="\n", file=sys.stderr)
+    servers = [_server(api_app(control)), _server(control_app(control))]
+    sockets = [socket.socket(fileno=args.api_fd), socket.socket(fileno=args.control_fd)]
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop, servers)
+    loop.add_signal_handler(signal.SIGHUP, control.reload_soon)
+    async with asyncio.TaskGroup() as group:
+        background = group.create_task(control.run())
+        serving = [group.create_task(server.serve([bound])) for server, bound in zip(servers, sockets, strict=True)]
+        group.create_task(_say_ready(servers, args.ready_fd))
+        await asyncio.wait(serving)
+        background.cancel()
+    return 0
+
+
+def _server(app: Starlette) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            http="h11",  # it bounds a request's head; uvicorn's other protocol does not
+            h11_max_incomplete_event_size=HEADER_BYTES_MAX,
+            log_level="error",  # a client that sends nonsense is not worth a line of ours
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=DRAIN_S,
+            limit_concurrency=CONNECTIONS_MAX,
+        )
+    )
+
+
+def _stop(servers: Sequence[_Server]) -> None:
+    for server in servers:
+        server.should_exit = True
+
+
+async def _say_ready(servers: Sequence[_Server], ready_fd: int | None) -> None:
+    while not all(server.started for server in servers):  # noqa: ASYNC110 - uvicorn has no event for it
+        await asyncio.sleep(0.005)
+    if ready_fd is not None:
+        os.write(ready_fd, b"1")
+        os.close(ready_fd)
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m interlock.control")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--config")
+    parser.add_argument("--api-fd", type=int, required=True)
+    parser.add_argument("--control-fd", type=int, required=True)
+    parser.add_argument("--ready-fd", type=int)
+    return parser.parse_args(argv)

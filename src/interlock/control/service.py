@@ -1,0 +1,174 @@
+"""The control process's life: it adopts configurations, folds the ledger, and holds what the two ports answer from.
+
+It knows no HTTP and makes no decision about a request; the data plane never waits for it.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
+
+from interlock.clock import Clock
+from interlock.control.adoption import Adoption
+from interlock.control.metrics import read_snapshots, render, series
+from interlock.datadir import DataDir
+from interlock.errors import ConfigError, InterlockError
+from interlock.identity import CONFIG, IDENTITY, Denied, Generation, Identity, Key, Scope, SharedDirectory, ensure_admin
+from interlock.ledger import Ledger
+from interlock.log import Log
+from interlock.log.reader import JournalReader
+from interlock.log.sqlite import SqliteLog
+from interlock.log.verify import StreamReport, verify
+
+FOLD_S = 0.2
+"""How far the view may lag when nobody asks; a question folds first."""
+FOLD_CORRUPT_S = 5.0
+"""How often a stream that does not hold is looked at again."""
+WATCH_S = 1.0
+
+
+class Control:
+    """One per data directory. `start`, then `run` beside the servers, then `close`."""
+
+    def __init__(self, data_dir: Path, config_path: Path | None, clock: Clock) -> None:
+        """Open the logs and the view; no `config_path`: the built-in one. Raises: TransientError, OSError."""
+        self.places = DataDir(data_dir)
+        self.places.create()
+        self.clock = clock
+        self.generation = Generation(data_dir)
+        self.log = SqliteLog(self.places.log)
+        self.journals = JournalReader(self.places.journal)
+        self.ledger = Ledger(self.places.ledger)
+        self.identity = Identity(self.log, clock, lambda head: self.generation.raise_to(IDENTITY, head))
+        self.directory = SharedDirectory(self.log, self.generation)
+        self.adoption = Adoption(self.log, config_path, clock, lambda head: self.generation.raise_to(CONFIG, head))
+        self.problem = ""
+        """Why the ledger is not complete; empty: it is."""
+        self._reload = asyncio.Event()
+
+    async def start(self) -> None:
+        """Take up the streams where they stand, see to an admin, adopt the configuration.
+
+        Raises: ConfigError: the file has mistakes, and no earlier policy is there to go on with.
+        """
+        await self._tell_heads()
+        await ensure_admin(self.identity, self.places.root)
+        try:
+            await self.adoption.adopt()
+        except ConfigError:
+            if self.adoption.policy is None:
+                raise
+        await self.fold()
+
+    async def run(self) -> None:
+        """Fold and watch until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._fold_for_ever())
+            group.create_task(self._watch())
+
+    def close(self) -> None:
+        """Give everything back."""
+        self.ledger.close()
+        self.log.close()
+        self.generation.close()
+
+    def admit(self, secret: str, scope: Scope) -> Key | Denied:
+        """As the workers admit."""
+        return self.directory.admit(secret, self.clock.now_ns(), scope)
+
+    def reload_soon(self) -> None:
+        """What SIGHUP asks for."""
+        self._reload.set()
+
+    @property
+    def profiles(self) -> Sequence[str]:
+        """Names of the boundary profiles of the policy in force."""
+        return list(self.adoption.policy.profiles) if self.adoption.policy else []
+
+    async def fold(self) -> None:
+        """Bring the view up to date; what cannot be folded is said in `problem`. Raises: TransientError."""
+        try:
+            await self.ledger.catch_up(cast("Log", self.journals), self.log)  # a fold only reads
+            self.problem = ""
+        except InterlockError as error:
+            if error.code != "log_corrupt":
+                raise
+            self.problem = error.message
+
+    def verify(self) -> Iterator[StreamReport]:
+        """Check every stream's chain; one report a stream. Blocking."""
+        return verify(self.places.root)
+
+    async def metrics(self) -> str:
+        """The Prometheus text."""
+        snapshots = read_snapshots(self.places.run, self.clock.now_ns())
+        own: dict[str, float] = {}
+        (total,) = await asyncio.to_thread(self.ledger.usage)
+        if total.amount_nanousd is not None:
+            own["interlock_cost_nanousd_total"] = total.amount_nanousd
+        if self.adoption.policy is not None:
+            own[series("interlock_policy_info", version=self.adoption.policy.version)] = 1
+        return render({**snapshots, "control": own})
+
+    def status(self) -> dict[str, Any]:
+        """What runs, and how it is."""
+        snapshots = read_snapshots(self.places.run, self.clock.now_ns())
+        policy = self.adoption.policy
+        return {
+            "data": str(self.places.root),
+            "policy": policy.version if policy else None,
+            "config_rejected": self.adoption.rejected is not None,
+            "ledger_problem": self.problem or None,
+            "workers": [
+                {"worker": slot, "up": bool(found[series("interlock_worker_up", worker=slot)])}
+                for slot, found in snapshots.items()
+            ],
+            "deployments": [
+                {
+                    "name": one.name,
+                    "provider": one.provider,
+                    "model": one.model,
+                    "ready": _ready(one.name, list(snapshots.values())),
+                }
+                for one in (policy.deployments.values() if policy else ())
+            ],
+        }
+
+    async def _fold_for_ever(self) -> None:
+        while True:
+            with suppress(InterlockError):  # a busy or unwritable view: the next round tries again, a question says so
+                await self._tell_heads()
+                await self.fold()
+            await asyncio.sleep(FOLD_CORRUPT_S if self.problem else FOLD_S)
+
+    async def _tell_heads(self) -> None:
+        """A writer that died between its commit and the telling is made good here."""
+        self.generation.raise_to(IDENTITY, await self.log.head("identity"))
+        self.generation.raise_to(CONFIG, await self.log.head("config"))
+
+    async def _watch(self) -> None:
+        due = False
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._reload.wait(), WATCH_S)
+            if await asyncio.to_thread(self.adoption.changed) or self._reload.is_set() or due:
+                self._reload.clear()
+                due = await self._adopt_again()
+
+    async def _adopt_again(self) -> bool:
+        """Whether to try once more: yes if the log was away; a file with mistakes waits in `rejected` for a change."""
+        try:
+            await self.adoption.adopt()
+        except ConfigError:
+            return False
+        except InterlockError:
+            return True
+        return False
+
+
+def _ready(deployment: str, snapshots: Sequence[dict[str, float]]) -> bool | None:
+    """Whether every worker that says anything about it can send to it; None: nobody says."""
+    name = series("interlock_deployment_ready", deployment=deployment)
+    said = [bool(snapshot[name]) for snapshot in snapshots if name in snapshot]
+    return all(said) if said else None

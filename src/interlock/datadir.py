@@ -1,0 +1,44 @@
+"""Where things stand in a data directory. The names are part of the product: people back these up."""
+
+import os
+from pathlib import Path
+
+
+def default_data_dir() -> Path:
+    """`$XDG_DATA_HOME/interlock`, by the XDG Base Directory Specification."""
+    home = os.environ.get("XDG_DATA_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "share") / "interlock"
+
+
+class DataDir:
+    """Paths below one data directory; making one touches nothing."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.admin_key = root / "admin.key"
+        """The first key; mode 0600."""
+        self.log = root / "log.sqlite"
+        """Streams `identity` and `config`."""
+        self.journal = root / "journal"
+        """Streams `usage/N`, a directory each."""
+        self.ledger = root / "views" / "ledger.sqlite"
+        """A view: may be deleted while nothing runs."""
+        self.models = root / "models"
+        self.run = root / "run"
+        """Of the processes that run now; nothing in it lasts."""
+        self.generation = self.run / "generation"
+        self.config = root / "interlock.toml"
+        """Read if no other configuration is named."""
+
+    def create(self) -> None:
+        """Make the directories, readable by their owner alone."""
+        for path in (self.root, self.journal, self.ledger.parent, self.models, self.run):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def metrics(self, slot: int) -> Path:
+        """A worker's numbers, written anew each second."""
+        return self.run / f"metrics-{slot}"
+
+    def pid(self, process: str) -> Path:
+        """The process id of `supervisor`, `control`, `local` or `worker-N`."""
+        return self.run / f"{process}.pid"

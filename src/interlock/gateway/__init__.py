@@ -1,0 +1,38 @@
+"""The gateway: admit, read signals, decide, send, meter, answer. exchange.py is the life of a request."""
+
+from interlock.gateway.policy import (
+    Credential,
+    Deployment,
+    Facts,
+    Limits,
+    Policy,
+    Profile,
+    Rule,
+    Tier,
+    Timeouts,
+    When,
+    version_of,
+)
+from interlock.gateway.routing import Candidate, Decision, Route, decide
+from interlock.gateway.service import Gateway
+from interlock.gateway.signals import Signals
+
+__all__ = [
+    "Candidate",
+    "Credential",
+    "Decision",
+    "Deployment",
+    "Facts",
+    "Gateway",
+    "Limits",
+    "Policy",
+    "Profile",
+    "Route",
+    "Rule",
+    "Signals",
+    "Tier",
+    "Timeouts",
+    "When",
+    "decide",
+    "version_of",
+]

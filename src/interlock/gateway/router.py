@@ -1,0 +1,76 @@
+"""The hot path's way to `decide`: the same answers, remembered.
+
+Calls of one kind take one route, so it is worked out once and kept until policy or readiness change. What makes two
+calls of a kind is exactly what `decide` reads: tests hold the two against each other.
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from interlock.gateway.policy import Policy
+from interlock.gateway.routing import Route, decide
+from interlock.gateway.signals import Signals
+
+KINDS_MAX = 4096
+"""Clients choose model names and modes; a memory of them must not grow with what they make up."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Routed(msgspec.Struct, frozen=True):
+    """A route, and the part of the decision's JSON that is the same for every call that takes it."""
+
+    route: Route
+    tail: bytes
+
+    def decision(self, signals: Signals, splices: tuple[str, ...]) -> bytes:
+        """`Decision` as JSON."""
+        return b'{"signals":%b,"splices":%b,%b' % (_encode(signals), _encode(splices), self.tail)
+
+
+class Router:
+    """For one policy and one state of readiness."""
+
+    def __init__(self, policy: Policy, not_ready: Mapping[str, str]) -> None:
+        self._policy = policy
+        self._not_ready = not_ready
+        self._known: dict[Any, Routed] = {}
+        self._edges = _edges(policy)
+        whens = [rule.when for rule in policy.rules]
+        self._by_who = any(w.tenant is not None or w.principal is not None or w.labels is not None for w in whens)
+
+    def route(self, signals: Signals, boundaries: Sequence[str]) -> Routed:
+        """As `decide`."""
+        kind = (
+            signals.format,
+            signals.model,
+            signals.mode,
+            signals.stream,
+            signals.tools,
+            signals.tool_result,
+            signals.images,
+            signals.reasoning,
+            signals.schema,
+            signals.chore,
+            bisect_right(self._edges, signals.input_tokens),
+            boundaries,
+            (signals.tenant, signals.principal, *sorted(signals.labels.items())) if self._by_who else None,
+        )
+        routed = self._known.get(kind)
+        if routed is None:
+            if len(self._known) >= KINDS_MAX:
+                self._known.clear()
+            route = decide(signals, self._policy, boundaries, self._not_ready)
+            routed = self._known[kind] = Routed(route, _encode(route)[1:])
+        return routed
+
+
+def _edges(policy: Policy) -> list[int]:
+    """Every input size at which some answer of `decide` may change: it is the same from one edge up to the next."""
+    windows = {d.context_window for d in policy.deployments.values() if d.context_window is not None}
+    lows = {r.when.input_tokens_min for r in policy.rules if r.when.input_tokens_min is not None}
+    highs = {r.when.input_tokens_max + 1 for r in policy.rules if r.when.input_tokens_max is not None}
+    return sorted(windows | lows | highs)

@@ -1,0 +1,149 @@
+"""The decision: one pure function from signals, policy and what is ready to one value that says everything.
+
+The value is recorded with the attempt, so that it can be explained, and decided again under another policy. There is no
+clock, randomness or I/O here: the same arguments give the same decision.
+"""
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Literal
+
+import msgspec
+
+from interlock.gateway.boundary import refusal
+from interlock.gateway.policy import Deployment, Policy, Profile, When
+from interlock.gateway.signals import Signals, names_route, unknown_signals
+
+Stage = Literal["", "boundary", "shape", "ready"]
+"""What refused a candidate: its data boundary, the shape of the request, or that it cannot serve just now."""
+
+_FLAGS = ("tools", "tool_result", "images", "reasoning", "schema", "stream", "chore")
+_NEEDS = ("tools", "images", "reasoning", "schema")
+"""Signals that ask for a capability of the same name."""
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A deployment of the tier: where it ranks, or why not."""
+
+    deployment: str
+    rank: int = 0
+    """1: tried first. 0: refused."""
+    stage: Stage = ""
+    refused: str = ""
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where calls of one kind go. `winner` is empty if `code` says why nobody may serve them."""
+
+    policy: str
+    rule: str
+    """The rule that matched; `default`, or `model` where the model name chose the tier or deployment."""
+    tier: str
+    """Empty where the client named a deployment."""
+    boundary: tuple[str, ...] = ()
+    """Profiles in force: the policy's, the tenant's, the key's."""
+    candidates: tuple[Candidate, ...] = ()
+    winner: str = ""
+    code: str = ""
+    unknown: tuple[str, ...] = ()
+
+
+class Decision(Route, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything about one call's route, as it stands in the log."""
+
+    signals: Signals
+    splices: tuple[str, ...] = ()
+    """What was changed in the body for the attempt at hand."""
+
+
+def decide(signals: Signals, policy: Policy, boundaries: Sequence[str], not_ready: Mapping[str, str]) -> Route:
+    """Choose the route.
+
+    Args:
+        boundaries: names of the profiles of tenant and key; one that the policy lacks refuses everybody.
+        not_ready: deployments that cannot serve just now, and why.
+    """
+    rule, tier, names = _route(signals, policy)
+    in_force = tuple(dict.fromkeys(name for name in (policy.boundary, *boundaries) if name))
+    refused = policy.unknown_model == "refuse" and not names_route(signals.model, policy)
+    missing = next((name for name in in_force if name not in policy.profiles), None)
+    profiles = [policy.profiles[name] for name in in_force if name in policy.profiles]
+    candidates: list[Candidate] = []
+    rank = 0
+    for name in () if refused else names:
+        stage, why = _judge(policy.deployments[name], signals, profiles)
+        if missing:
+            stage, why = "boundary", f"boundary {missing}: no such profile"
+        if not why and name in not_ready:
+            stage, why = "ready", not_ready[name]
+        rank += not why
+        candidates.append(Candidate(deployment=name, rank=0 if why else rank, stage=stage, refused=why))
+    return Route(
+        policy=policy.version,
+        rule=rule,
+        tier=tier,
+        boundary=in_force,
+        candidates=tuple(candidates),
+        winner=next((c.deployment for c in candidates if c.rank), ""),
+        code="model_unknown" if refused else "" if rank else _code(candidates),
+        unknown=unknown_signals(signals, policy),
+    )
+
+
+def _route(signals: Signals, policy: Policy) -> tuple[str, str, tuple[str, ...]]:
+    """(rule, tier, deployments in order)."""
+    if signals.model in policy.tiers:
+        return "model", signals.model, policy.tiers[signals.model].deployments
+    if signals.model in policy.deployments:
+        return "model", "", (signals.model,)
+    for rule in policy.rules:
+        if matches(rule.when, signals):
+            return rule.name, rule.tier, policy.tiers[rule.tier].deployments
+    return "default", policy.default_tier, policy.tiers[policy.default_tier].deployments
+
+
+def matches(when: When, signals: Signals) -> bool:
+    """Whether all that the rule asks holds."""
+    if when.mode is not None and signals.mode not in when.mode:
+        return False
+    for flag in _FLAGS:
+        wanted = getattr(when, flag)
+        if wanted is not None and wanted is not getattr(signals, flag):
+            return False
+    if when.input_tokens_min is not None and signals.input_tokens < when.input_tokens_min:
+        return False
+    if when.input_tokens_max is not None and signals.input_tokens > when.input_tokens_max:
+        return False
+    if when.model is not None and not any(fnmatchcase(signals.model, pattern) for pattern in when.model):
+        return False
+    for names, value in (
+        (when.tenant, signals.tenant),
+        (when.principal, signals.principal),
+        (when.format, signals.format),
+    ):
+        if names is not None and value not in names:
+            return False
+    return when.labels is None or all(signals.labels.get(name) == value for name, value in when.labels.items())
+
+
+def _judge(deployment: Deployment, signals: Signals, profiles: Sequence[Profile]) -> tuple[Stage, str]:
+    """Why a deployment may not serve the call, the boundary first: what must not happen outranks what cannot."""
+    why = refusal(deployment.facts, profiles)
+    if why:
+        return "boundary", why
+    if signals.format not in deployment.formats:
+        return "shape", f"format: speaks {', '.join(deployment.formats)}, not {signals.format}"
+    for need in _NEEDS:
+        if getattr(signals, need) and need not in deployment.capabilities:
+            return "shape", f"capability: {need}"
+    window = deployment.context_window
+    # Only the input: an output limit is a ceiling, which clients set high and servers cut to what is left.
+    if window is not None and signals.input_tokens >= window:
+        return "shape", f"context: the input leaves no room in {window} tokens"
+    return "", ""
+
+
+def _code(candidates: Sequence[Candidate]) -> str:
+    """The error nobody could serve: the furthest that any candidate came."""
+    stages = {candidate.stage for candidate in candidates}
+    return "not_ready" if "ready" in stages else "no_candidate" if "shape" in stages else "boundary_refused"

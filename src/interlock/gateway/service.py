@@ -1,0 +1,392 @@
+"""The gateway of one worker: what it holds, and what each path of the data port answers.
+
+It admits, reads, decides and starts an `Exchange`; it owns what exchanges share (policy, upstreams, journal, counts).
+It takes its adapters from whoever wires it (interlock.wiring), and does not know of processes.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import msgspec
+
+from interlock.clock import Clock
+from interlock.errors import InterlockError, LocalError, LogUnavailable
+from interlock.gateway import answer
+from interlock.gateway.exchange import Exchange
+from interlock.gateway.http import Head, Pool, Running, ServerConnection
+from interlock.gateway.listing import answer_models
+from interlock.gateway.policy import Limits, Policy
+from interlock.gateway.router import Routed, Router
+from interlock.gateway.routing import Route
+from interlock.gateway.signals import Signals, read_signals
+from interlock.gateway.upstream import Place, Upstream, make_upstreams
+from interlock.gateway.wire import error_body, read
+from interlock.identity import Denied, Key, Scope
+from interlock.ids import new_id
+from interlock.ledger import Format, Refused, Settled
+
+FORMATS: Mapping[str, Format] = {
+    "/v1/chat/completions": "chat",
+    "/v1/responses": "responses",
+    "/v1/messages": "messages",
+    # the same without the version, for clients whose base URL is given without it
+    "/chat/completions": "chat",
+    "/responses": "responses",
+    "/messages": "messages",
+}
+_JSON = b"content-type: application/json\r\n"
+JUDGED_EARLY_BYTES = 64 * 1024
+"""Bodies from this size on are only read for a key that was admitted."""
+
+
+class Admits(Protocol):
+    """The Directory, as new as the last change anybody was told of."""
+
+    def admit(self, secret: str, now_ns: int, scope: Scope) -> Key | Denied:
+        """The key, or why not."""
+        ...
+
+    def boundaries(self, key: Key) -> tuple[str, ...]:
+        """Names of the profiles the key is under."""
+        ...
+
+
+class UsageJournal(Protocol):
+    """The hot path's log: what is staged in one tick of the loop is written at once at its end."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether the last write went well."""
+        ...
+
+    @property
+    def seq(self) -> int:
+        """The last number that stands; what is staged comes after it."""
+        ...
+
+    def stage(
+        self,
+        id: str,
+        type: str,
+        at_ns: int,
+        payload: bytes,
+        done: Callable[[LogUnavailable | None], None] | None = None,
+        *,
+        reserved: bool = False,
+    ) -> None:
+        """Write at the end of this tick, then call `done`. `reserved`: may use the room that is set aside."""
+        ...
+
+
+class Gateway:
+    """Everything a worker needs to answer. Attributes are read by exchanges; only methods change them."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        directory: Admits,
+        journal: UsageJournal,
+        policy: Policy | None,
+        catch_up: Callable[[], None],
+    ) -> None:
+        """`catch_up` is called before each decision: it adopts a newer policy if there is one (`adopt`)."""
+        self.loop = loop
+        self.clock = clock
+        self.draining = False
+        self.connections: set[ServerConnection] = set()
+        self.held_bytes = 0
+        self.limits = Limits()
+        self.policy: Policy
+        self.upstreams: dict[str, Upstream] = {}
+        self.not_ready: dict[str, str] = {}
+        self.counts: Counter[str] = Counter()
+        """By metric name with labels, as Prometheus writes it."""
+        self.exchanges: set[Exchange] = set()
+        self._has_policy = False
+        self._directory = directory
+        self._journal = journal
+        self._catch_up = catch_up
+        self._pools: dict[Place, Pool] = {}
+        self._faults: dict[str, str] = {}
+        self._loading: dict[str, str] = {}
+        self._open_seqs: dict[str, int] = {}
+        self._unwritten: list[tuple[str, bytes]] = []
+        if policy is not None:
+            self.adopt(policy)
+
+    # policy and readiness
+
+    def adopt(self, policy: Policy) -> None:
+        """Decide by `policy` from now on; what runs goes on under the one it began with."""
+        self.policy = policy
+        self.limits = policy.limits
+        self.upstreams, self._faults = make_upstreams(self.loop, policy, self._pools)
+        self._has_policy = True
+        self._update_ready()
+
+    def set_loading(self, deployment: str, why: str) -> None:
+        """`why` a deployment cannot serve yet; empty: it can."""
+        if why:
+            self._loading[deployment] = why
+        else:
+            self._loading.pop(deployment, None)
+        self._update_ready()
+
+    def _update_ready(self) -> None:
+        self.not_ready = {**self._loading, **self._faults}
+        if self._has_policy:
+            self._router = Router(self.policy, self.not_ready)
+
+    def unready(self) -> list[str]:
+        """Why calls would be refused now; empty: ready."""
+        reasons = [] if self._has_policy else ["no policy has been adopted yet"]
+        if self.draining:
+            reasons.append("draining")
+        if not self._journal.writable or self._unwritten:
+            reasons.append("the usage journal cannot be written")
+        if self._has_policy and not set(self.policy.deployments) - set(self.not_ready):
+            reasons.extend(f"deployment {name}: {why}" for name, why in sorted(self.not_ready.items()))
+        return reasons
+
+    # http.Handler
+
+    def judge(self, head: Head) -> LocalError | None:
+        """Refuse what need not be read. Admission itself is in `begin`: the key may be revoked while a body arrives."""
+        format = FORMATS.get(head.path)
+        if format is None:
+            return None if head.length == 0 else _not_here(head)
+        if head.method != "POST":
+            return LocalError(f"{head.path} takes POST, not {head.method}", code="method_not_allowed")
+        kind = head.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if kind != b"application/json":
+            found = kind.decode("latin-1") or "none"
+            return LocalError(f"content-type must be application/json, not {found}", code="unsupported_media_type")
+        if head.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            return LocalError("a compressed body is not read: send it as it is", code="unsupported_media_type")
+        if head.length == 0:
+            return LocalError("a JSON body is needed", code="length_required")
+        if head.length is None or head.length >= JUDGED_EARLY_BYTES:
+            key = self._admit(head, "inference")
+            return key if isinstance(key, LocalError) else None
+        return None
+
+    def begin(self, connection: ServerConnection, head: Head, body: bytes) -> Running | None:
+        """Answer a whole request."""
+        format = FORMATS.get(head.path)
+        if format is None:
+            self._answer_other(connection, head)
+            return None
+        request_id = new_id("req", self.clock.now_ns())
+        try:
+            return self._begin_call(connection, head, body, format, request_id)
+        except InterlockError as error:
+            connection.respond(*self.error_for(format, error, request_id, answer.own_headers(request_id)))
+            return None
+
+    def _begin_call(
+        self, connection: ServerConnection, head: Head, body: bytes, format: Format, request_id: str
+    ) -> Running | None:
+        key = self._admit(head, "inference")
+        if isinstance(key, LocalError):
+            raise key
+        self._catch_up()
+        if not self._has_policy:
+            raise LocalError("no policy has been adopted yet; retry", code="not_ready")
+        if self.draining:
+            raise LocalError("the server is stopping; retry", code="draining")
+        call = read(format, body)
+        signals = read_signals(call, head.headers, key)
+        routed = self._router.route(signals, self._directory.boundaries(key))
+        if not routed.route.winner:
+            self._refuse_call(connection, key, signals, routed, request_id)
+            return None
+        exchange = Exchange(self, connection, head, body, call, key, signals, routed, request_id)
+        self.exchanges.add(exchange)
+        exchange.next()
+        return exchange
+
+    def _refuse_call(
+        self, connection: ServerConnection, key: Key, signals: Signals, routed: Routed, request_id: str
+    ) -> None:
+        """Nobody may serve it: say why, to the client and in the log."""
+        route = routed.route
+        error = LocalError(_why(route, signals.model), code=route.code, field="model")
+        refused = Refused(
+            request_id=request_id,
+            tenant=key.tenant,
+            principal=key.principal,
+            key_id=key.id,
+            format=signals.format,
+            model_requested=signals.model,
+            policy=route.policy,
+            code=error.code,
+            message=error.message,
+            session=signals.session,
+            mode=signals.mode,
+            decision=msgspec.Raw(routed.decision(signals, ())),
+        )
+        now_ns = self.clock.now_ns()
+        self._journal.stage(f"{request_id}/refused", "usage.refused", now_ns, msgspec.json.encode(refused))
+        lines = answer.own_headers(request_id, route.tier)
+        connection.respond(*self.error_for(signals.format, error, request_id, lines))
+
+    def error(self, head: Head | None, error: LocalError) -> tuple[int, bytes, bytes]:
+        """An error before a request could be begun."""
+        request_id = new_id("req", self.clock.now_ns())
+        format = FORMATS.get(head.path, "chat") if head is not None else "chat"
+        if head is not None and format == "chat" and b"anthropic-version" in head.headers:
+            format = "messages"
+        return self.error_for(format, error, request_id, answer.own_headers(request_id))
+
+    def error_for(
+        self, format: Format, error: InterlockError, request_id: str, lines: bytes
+    ) -> tuple[int, bytes, bytes]:
+        """(status, header lines, body) in the client's format; counted."""
+        status = error.status
+        self.counts[f'interlock_requests_total{{format="{format}",code="{error.code}"}}'] += 1
+        body = error_body(
+            format, status=status, code=error.code, message=error.message, request_id=request_id, field=error.field
+        )
+        retry = b"retry-after: 1\r\n" if status == 503 else b""
+        return status, _JSON + retry + lines, body
+
+    def _admit(self, head: Head, scope: Scope) -> Key | LocalError:
+        secret = head.headers.get(b"x-api-key", b"")
+        bearer = head.headers.get(b"authorization", b"")
+        if bearer[:7].lower() == b"bearer ":
+            secret = bearer[7:].strip()
+        if not secret:
+            return LocalError("send a key: Authorization: Bearer ilk_… or x-api-key: ilk_…", code="key_missing")
+        key = self._directory.admit(secret.decode("latin-1"), self.clock.now_ns(), scope)
+        if isinstance(key, Key):
+            return key
+        message = {
+            "key_expired": "the key has expired",
+            "scope_missing": f"the key does not hold the scope {scope!r}",
+            "directory_unavailable": "the key directory cannot be read now; retry",
+        }.get(key.code, "no such key, or it was revoked")
+        return LocalError(message, code=key.code)
+
+    def _answer_other(self, connection: ServerConnection, head: Head) -> None:
+        """Everything but the calls."""
+        if head.method not in ("GET", "HEAD"):
+            connection.respond(*self.error(head, _not_here(head)))
+        elif head.path == "/healthz":
+            connection.respond(200, _JSON, b'{"status":"ok"}\n')
+        elif head.path == "/readyz":
+            self._catch_up()
+            reasons = self.unready()
+            status = "not_ready" if reasons else "degraded" if self.not_ready else "ready"
+            state = {"status": status, "reasons": reasons, "not_ready": self.not_ready}
+            connection.respond(503 if reasons else 200, _JSON, msgspec.json.encode(state) + b"\n")
+        elif head.path.startswith(("/v1/models", "/models")):
+            self._answer_models(connection, head)
+        else:
+            connection.respond(*self.error(head, _not_here(head)))
+
+    def _answer_models(self, connection: ServerConnection, head: Head) -> None:
+        key = self._admit(head, "inference")
+        self._catch_up()
+        if isinstance(key, LocalError):
+            connection.respond(*self.error(head, key))
+        elif not self._has_policy:
+            connection.respond(*self.error(head, LocalError("no policy yet; retry", code="not_ready")))
+        else:
+            try:
+                body = answer_models(self.policy, head)
+            except LocalError as error:
+                connection.respond(*self.error(head, error))
+            else:
+                connection.respond(200, _JSON, body)
+
+    # what exchanges tell
+
+    def opened(self, attempt: str, payload: bytes, done: Callable[[LogUnavailable | None], None]) -> None:
+        """Write `usage.opened`; `done` is called when it would survive a kill."""
+        self._open_seqs[attempt] = self._journal.seq + 1
+        self._journal.stage(f"{attempt}/opened", "usage.opened", self.clock.now_ns(), payload, done)
+
+    def forget(self, attempt: str) -> None:
+        """Its `usage.opened` could not be written, or its `usage.settled` was."""
+        self._open_seqs.pop(attempt, None)
+
+    def settled(self, attempt: str, deployment: str, settled: Settled) -> None:
+        """Write `usage.settled`; if the disk is full it is kept and written as soon as there is room."""
+        self._write_settled(attempt, msgspec.json.encode(settled))
+        self.counts[f'interlock_attempts_total{{deployment="{deployment}",outcome="{settled.outcome}"}}'] += 1
+        for kind, count in settled.usage.items():
+            self.counts[f'interlock_tokens_total{{deployment="{deployment}",kind="{kind}"}}'] += count
+
+    def _write_settled(self, attempt: str, payload: bytes) -> None:
+        def written(error: LogUnavailable | None) -> None:
+            if error is None:
+                self.forget(attempt)
+            else:
+                self._unwritten.append((attempt, payload))
+
+        now_ns = self.clock.now_ns()
+        try:
+            self._journal.stage(f"{attempt}/settled", "usage.settled", now_ns, payload, written, reserved=True)
+        except LogUnavailable:
+            self._unwritten.append((attempt, payload))
+
+    def closed(self, exchange: Exchange, code: str = "") -> None:
+        """The exchange has ended, and its answer was not an error of ours (those are counted where they are made)."""
+        self.exchanges.discard(exchange)
+        if code:
+            self.counts[f'interlock_requests_total{{format="{exchange.format}",code="{code}"}}'] += 1
+
+    def low_water(self) -> int:
+        """The lowest sequence number that a recovery would need."""
+        return next(iter(self._open_seqs.values()), self._journal.seq + 1)
+
+    def unreachable(self, deployment: str) -> None:
+        """A connection could not be made; a deployment that is watched is not ready until it answers again."""
+        if deployment in self.policy.deployments and self.policy.deployments[deployment].provider == "local":
+            self.set_loading(deployment, "the local model does not answer")
+
+    # time
+
+    def sweep(self) -> None:
+        """Act on what is overdue. Called a few times a second: coarse deadlines cost nothing a request."""
+        now_s = self.loop.time()
+        for connection in [c for c in self.connections if 0.0 < c.deadline_s <= now_s]:
+            connection.expire()
+        for exchange in [e for e in self.exchanges if e.deadline_s <= now_s]:
+            exchange.expire()
+        for pool in self._pools.values():
+            pool.sweep(now_s)
+        unwritten, self._unwritten = self._unwritten, []
+        for attempt, payload in unwritten:
+            self._write_settled(attempt, payload)
+
+    def drain(self) -> None:
+        """Take no new work; idle connections close now, others after their answer."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.drain()
+
+    def close(self) -> None:
+        """Give up the connections to upstreams."""
+        for pool in self._pools.values():
+            pool.close()
+
+    @property
+    def drained(self) -> bool:
+        """Nothing is left to answer or to write."""
+        return not self.exchanges and not self.connections and not self._unwritten
+
+
+def _not_here(head: Head) -> LocalError:
+    return LocalError(f"{head.method} {head.path[:200]}: no such endpoint", code="not_found")
+
+
+def _why(route: Route, model: str) -> str:
+    if route.code == "model_unknown":
+        return f"no deployment or tier is called {model!r}, and the policy refuses unknown names"
+    where = f"tier {route.tier!r}" if route.tier else f"deployment {model!r}"
+    refusals = "; ".join(f"{c.deployment}: {c.refused}" for c in route.candidates)
+    return f"{where} (rule {route.rule!r}) has nobody for this call: {refusals}"

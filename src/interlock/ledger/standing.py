@@ -1,0 +1,102 @@
+"""Which of an attempt's records stand, and which prices apply to it: what the fold and `explain` must agree on.
+
+It reads rows of the view; it writes none.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Generic, Literal, NamedTuple, TypeVar
+
+import msgspec
+
+from interlock.ledger import book
+from interlock.ledger.event import Opened, Refused, Settled
+from interlock.ledger.pricing import Price
+from interlock.ledger.reading import Event, PriceBook
+
+Standing = Literal["stands", "duplicate", "conflict"]
+
+E = TypeVar("E", Opened, Settled, Refused)
+
+
+class Row(NamedTuple):
+    """A row of `records`."""
+
+    stream: str
+    seq: int
+    id: str
+    type: str
+    at_ns: int
+    schema: int
+    payload: bytes
+
+
+class Found(NamedTuple, Generic[E]):
+    """The record of one type that stands, if any does, and how many others there are."""
+
+    row: Row | None
+    event: E | None
+    duplicates: int
+    conflicts: int
+
+
+Seen = Mapping[tuple[str, int], Event]
+"""Events decoded already, by (stream, seq): the rest are decoded from their rows."""
+
+_TYPES: dict[type[Event], str] = {Opened: "usage.opened", Settled: "usage.settled", Refused: "usage.refused"}
+
+
+def judge(rows: Sequence[Row]) -> Iterator[tuple[Row, Standing]]:
+    """Say of each record, in order of (stream, seq), whether it stands: the first of its type does.
+
+    A later one with the same content is a duplicate, with other content a conflict. Neither is counted.
+    """
+    first: dict[str, Row] = {}
+    for row in rows:
+        stands = first.setdefault(row.type, row)
+        if stands is row:
+            yield row, "stands"
+        else:
+            same = (row.schema, row.payload) == (stands.schema, stands.payload)
+            yield row, "duplicate" if same else "conflict"
+
+
+def standing(rows: Sequence[Row], kind: type[E], seen: Seen) -> Found[E]:
+    """The record of type `kind` that stands among an attempt's rows, given in order of (stream, seq)."""
+    of_kind = [row for row in rows if row.type == _TYPES[kind]]
+    if not of_kind:
+        return Found(None, None, 0, 0)
+    verdicts = [verdict for _, verdict in judge(of_kind)]
+    first = of_kind[0]
+    known = seen.get((first.stream, first.seq))
+    event = known if isinstance(known, kind) else msgspec.json.decode(first.payload, type=kind)
+    return Found(first, event, verdicts.count("duplicate"), verdicts.count("conflict"))
+
+
+class PriceBooks:
+    """The folded policies' prices, each read and decoded once. Lives as long as one transaction."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._books: dict[str, PriceBook | None] = {}
+
+    def get(self, version: str) -> PriceBook | None:
+        """The prices of a policy version; None if it has not been folded."""
+        if version not in self._books:
+            row = self._db.execute("SELECT body FROM policies WHERE version = ?", (version,)).fetchone()
+            self._books[version] = row and msgspec.json.decode(row[0], type=PriceBook)
+        return self._books[version]
+
+    def price(self, version: str, deployment: str) -> tuple[Price | None, book.Unpriced]:
+        """A deployment's price under a policy version, and the reason if there is none."""
+        prices = self.get(version)
+        if prices is None:
+            return None, "policy_unknown"
+        if deployment not in prices.deployments:
+            return None, "deployment_unknown"
+        return prices.deployments[deployment].price, "no_price"
+
+    def entry(self, opened: Opened, settled: Settled | None) -> book.Entry:
+        """The attempt's entry at the price its own policy held."""
+        price, missing = self.price(opened.policy, opened.deployment)
+        return book.entry(opened, settled, price, missing=missing)

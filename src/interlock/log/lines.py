@@ -1,0 +1,84 @@
+"""One record as one line of a journal file: text that `cut`, `grep` and `jq` read.
+
+    LENCRC CHAIN <tab> HEAD <tab> PAYLOAD <newline>
+
+LEN: 8 hex digits, bytes of the whole line with its newline. CRC: 8 hex digits, CRC-32 of what stands between the space
+and the newline. CHAIN: 64 hex digits, the chain value after this record. HEAD and PAYLOAD: JSON; an erased payload is
+empty. LEN and CRC say whether a line is whole; the chain says whether it is the line that was written. Nothing here
+touches a file.
+"""
+
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from zlib import crc32
+
+from interlock.errors import LogUnavailable
+from interlock.log.record import PAYLOAD_BYTES_MAX, SCHEMA
+
+PREFIX_BYTES = 81
+LINE_BYTES_MAX = PAYLOAD_BYTES_MAX + 8192
+"""Prefix, head (id and type escaped at worst six bytes for one) and the largest payload."""
+
+_BODY_FROM = 17
+
+Done = Callable[[LogUnavailable | None], None]
+
+Entry = tuple[str, str, int, bytes, Done | None, bool]
+"""A record on its way: id and type as JSON, at_ns, payload, done, reserved. A bare tuple: it is hot."""
+
+
+def encode_lines(entries: Iterable[Entry], seq: int, chain: bytes) -> list[bytes]:
+    """The lines that follow seq `seq` and chain value `chain`.
+
+    The head is put together by hand, byte-equal to `record.head_json`: a third of the cost, and this is the hot path.
+    """
+    lines = []
+    for id_json, type_json, at_ns, payload, _, _ in entries:
+        seq += 1
+        head = (
+            f'{{"seq":{seq},"id":{id_json},"type":{type_json},"at_ns":"{at_ns}","schema":{SCHEMA},'
+            f'"payload_sha256":"{sha256(payload).hexdigest()}"}}'
+        ).encode()
+        chain = sha256(chain + head).digest()
+        body = b"\t".join((chain.hex().encode(), head, payload))  # as `frame`, without the call
+        lines.append(b"%016x %b\n" % (len(body) + _BODY_FROM + 1 << 32 | crc32(body), body))
+    return lines
+
+
+def frame(chain: bytes, head: bytes, payload: bytes) -> bytes:
+    """The line of a record."""
+    body = b"\t".join((chain.hex().encode(), head, payload))
+    return b"%016x %b\n" % (len(body) + _BODY_FROM + 1 << 32 | crc32(body), body)
+
+
+def overruns(rest: bytes) -> bool:
+    """Whether bytes without a newline are at least as many as the line that they begin says it has.
+
+    A write that was cut short never is; so the line's end was changed.
+    """
+    try:
+        return len(rest) >= int(rest[:8], 16) > 0
+    except ValueError:
+        return False
+
+
+def chain_of(line: bytes) -> bytes:
+    """The chain value (32 bytes) of a line that is known to be whole."""
+    return bytes.fromhex(line[_BODY_FROM:PREFIX_BYTES].decode())
+
+
+def parse(line: bytes) -> tuple[bytes, bytes, bytes]:
+    """Chain value, head and payload of a line with its newline.
+
+    Raises: ValueError: it is not exactly what `frame` would write; the message says what is wrong.
+    """
+    fields = line[:-1].split(b"\t")
+    if len(fields) != 3 or len(fields[0]) != PREFIX_BYTES:
+        raise ValueError("this is not a line of the journal")
+    body = line[_BODY_FROM:-1]
+    if line != b"%016x %b\n" % (len(line) << 32 | crc32(body), body):
+        raise ValueError("length or CRC do not match the line")
+    chain = chain_of(line)
+    if chain.hex().encode() != fields[0][_BODY_FROM:]:
+        raise ValueError("the chain value is not as it was written")
+    return chain, fields[1], fields[2]

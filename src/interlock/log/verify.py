@@ -1,0 +1,191 @@
+"""Prove a data directory: every record of every stream, from the files alone.
+
+Reads a stopped or a running directory, takes no lock and writes nothing. It finds a record that was changed, removed or
+reordered, and names it; it cannot find that the newest records of a stream were cut off (that needs signed checkpoints
+kept elsewhere). Erased payloads verify: the chain covers their hashes.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import groupby
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+
+from interlock.log.check import LogCorrupt
+from interlock.log.reader import journal_directories
+from interlock.log.record import Stored, chain_start
+from interlock.log.segments import (
+    Position,
+    Seal,
+    SegmentReader,
+    read_seal,
+    seal_numbers,
+    segment_numbers,
+    segment_path,
+)
+from interlock.log.sqlite import Row, restore_rows
+
+Progress = Callable[[str, int], None]
+"""Called now and then with a stream and the records verified in it so far."""
+
+_PROGRESS_EVERY = 10_000
+# As bytes: a changed one may no longer be UTF-8.
+_SELECT = """
+SELECT CAST(stream AS BLOB), seq, CAST(head AS BLOB), CAST(payload AS BLOB), CAST(chain AS BLOB), CAST(id AS BLOB)
+FROM records ORDER BY stream, seq"""
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What is wrong, and where."""
+
+    stream: str
+    seq: int
+    what: str
+
+
+class StreamReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found in one stream. Verification of a stream ends at its first problem."""
+
+    stream: str
+    records: int
+    """How many hold."""
+    first: int
+    """The lowest seq verified; above 1: what stood before was dropped, and the chain is checked from its seal on."""
+    head: int
+    """The last seq that holds."""
+    chain_hex: str
+    """The chain value there."""
+    erased: int
+    """Records whose payload was erased."""
+    torn_bytes: int
+    """Of an unfinished last line: being written now, or cut at the next start."""
+    problems: list[Problem]
+
+
+def verify(data_dir: Path, *, progress: Progress | None = None) -> Iterator[StreamReport]:
+    """One report a stream: those of DIR/log.sqlite, then those under DIR/journal. Blocking; each when it is done."""
+    yield from _verify_sqlite(data_dir / "log.sqlite", progress)
+    root = data_dir / "journal"
+    for directory in journal_directories(root):
+        yield _Walk(directory.relative_to(root).as_posix(), progress).journal(directory)
+
+
+class _Walk:
+    """One stream's verification: counts what holds until something does not."""
+
+    def __init__(self, stream: str, progress: Progress | None) -> None:
+        self._stream = stream
+        self._progress = progress
+        self._records = self._erased = self._torn_bytes = 0
+        self._at = Position(seq=0, chain=chain_start(stream))
+        self._first = 1
+
+    def rows(self, rows: Iterator[Row]) -> StreamReport:
+        """Of SQLite."""
+        try:
+            for stored in restore_rows(self._stream, 0, rows):
+                self._count(stored)
+        except LogCorrupt as error:
+            return self._report(Problem(error.stream, error.seq, error.what))
+        return self._report()
+
+    def journal(self, directory: Path) -> StreamReport:
+        """Of a journal's segments and seals."""
+        try:
+            for number in sorted({*segment_numbers(directory), *seal_numbers(directory)}):
+                self._segment(directory, number)
+        except LogCorrupt as error:
+            return self._report(Problem(error.stream, error.seq or self._at.seq + 1, error.what))
+        return self._report()
+
+    def _segment(self, directory: Path, number: int) -> None:
+        seal = read_seal(directory, number, self._stream)
+        if seal and (seal.first_seq != self._at.seq + 1 or seal.chain_before != self._at.chain.hex()):
+            raise self._corrupt(f"the seal of segment {number} does not continue the one before it")
+        try:
+            reader = SegmentReader(segment_path(directory, number), self._stream, self._at)
+        except FileNotFoundError:
+            self._dropped(number, seal)
+            return
+        with closing(reader):
+            while batch := reader.poll():
+                for stored in batch:
+                    self._count(stored)
+            self._torn_bytes = reader.rest_bytes()
+        if seal:
+            self._check_seal(segment_path(directory, number), number, seal)
+        elif self._torn_bytes and segment_path(directory, number + 1).exists():
+            raise self._corrupt(f"segment {number} ends within a line, but another follows it")
+
+    def _dropped(self, number: int, seal: Seal | None) -> None:
+        """Retention takes the oldest segments and leaves their seals."""
+        if seal is None or self._records:
+            raise self._corrupt(f"segment {number} is missing")
+        self._at = Position(seq=seal.last_seq, chain=bytes.fromhex(seal.chain))
+        self._first = seal.last_seq + 1
+
+    def _check_seal(self, path: Path, number: int, seal: Seal) -> None:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if seal.last_seq != self._at.seq or seal.chain != self._at.chain.hex():
+            raise self._corrupt(f"segment {number} does not end where its seal says (seq {seal.last_seq})")
+        if seal.sha256 != digest or seal.bytes != path.stat().st_size:
+            raise self._corrupt(f"segment {number} is not the file that was sealed")
+
+    def _count(self, stored: Stored) -> None:
+        self._at = Position(seq=stored.seq, chain=stored.chain)
+        self._records += 1
+        self._erased += not stored.record.payload
+        if self._progress and self._records % _PROGRESS_EVERY == 0:
+            self._progress(self._stream, self._records)
+
+    def _corrupt(self, what: str) -> LogCorrupt:
+        return LogCorrupt(self._stream, self._at.seq + 1, what)
+
+    def _report(self, *problems: Problem) -> StreamReport:
+        if self._progress:
+            self._progress(self._stream, self._records)
+        return StreamReport(
+            stream=self._stream,
+            records=self._records,
+            first=self._first,
+            head=self._at.seq,
+            chain_hex=self._at.chain.hex(),
+            erased=self._erased,
+            torn_bytes=self._torn_bytes,
+            problems=list(problems),
+        )
+
+
+def _verify_sqlite(path: Path, progress: Progress | None) -> Iterator[StreamReport]:
+    if not path.exists():
+        return
+    try:
+        with closing(_open_read_only(path)) as db:
+            db.execute("BEGIN")  # one snapshot for all streams
+            for stream, rows in groupby(db.execute(_SELECT), key=lambda row: bytes(row[0])):
+                name = stream.decode(errors="backslashreplace")
+                yield _Walk(name, progress).rows(row[1:] for row in rows)
+            found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if found != "ok":
+            yield _unreadable(path, found)
+    except sqlite3.DatabaseError as error:
+        yield _unreadable(path, str(error))
+
+
+def _unreadable(path: Path, what: str) -> StreamReport:
+    """The file itself is damaged: no stream can be named."""
+    problem = Problem(path.name, 0, f"the file is damaged: {what}")
+    return StreamReport(
+        stream=path.name, records=0, first=1, head=0, chain_hex="", erased=0, torn_bytes=0, problems=[problem]
+    )
+
+
+def _open_read_only(path: Path) -> sqlite3.Connection:
+    """Without a -wal file nobody has it open, and `immutable` then leaves no files of SQLite's behind."""
+    option = "mode=ro" if path.with_name(path.name + "-wal").exists() else "immutable=1"
+    return sqlite3.connect(f"file:{quote(str(path.absolute()))}?{option}", uri=True, isolation_level=None)

@@ -1,0 +1,59 @@
+"""Run an async test on the loops that matter: asyncio in debug mode, and uvloop.
+
+A loop that complains fails the test: a callback that held it for more than 100 ms, an exception that nobody took, a
+write to a lost connection. It does not patch time: pass a Clock.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import uvloop
+
+LOOPS = ("debug", "uvloop")
+BLOCKING_S = 0.1
+"""asyncio's own threshold; a call to a database or a resolver on the loop is past it when it matters."""
+
+T = TypeVar("T")
+
+
+class LoopError(AssertionError):
+    """What the loop logged while the test ran."""
+
+
+class _Complaints(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def run_on(kind: str, main: Callable[[], Coroutine[Any, Any, T]], *, blocking_s: float = BLOCKING_S) -> T:
+    """What `main()` returns, run on one of `LOOPS`.
+
+    Raises: LoopError: the loop logged a warning or worse. Slow callbacks are watched on the debug loop only.
+    """
+    debug = kind == "debug"
+    complaints, logger = _Complaints(), logging.getLogger("asyncio")
+    logger.addHandler(complaints)
+    try:
+        with asyncio.Runner(
+            debug=debug, loop_factory=asyncio.new_event_loop if debug else uvloop.new_event_loop
+        ) as runner:
+            runner.get_loop().slow_callback_duration = blocking_s
+            result = runner.run(main())
+    finally:
+        logger.removeHandler(complaints)
+    if complaints.lines:
+        raise LoopError("\n".join(complaints.lines))
+    return result
+
+
+def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run `main()` once on every loop; what the last run returned."""
+    for kind in LOOPS[:-1]:
+        run_on(kind, main)
+    return run_on(LOOPS[-1], main)

@@ -1,0 +1,46 @@
+"""The newest adopted policy, read from the `config` stream when the shared page says that it has moved."""
+
+import msgspec
+
+from interlock.gateway import Credential, Deployment, Policy
+from interlock.identity import CONFIG, Generation
+from interlock.local.child import KEY_ENV
+from interlock.log.sqlite import SqliteLog
+
+
+class PolicySource:
+    """For one worker. A memory read where nothing is new; SQLite is read only where something is."""
+
+    def __init__(self, log: SqliteLog, generation: Generation, local_url: str) -> None:
+        self._log = log
+        self._slots = generation.slots
+        self._local_url = local_url
+        self._seq = 0
+        self.seen = 0
+        """The shared page's value up to which this worker has looked."""
+
+    def newer(self) -> Policy | None:
+        """The policy to go over to, if there is one. Raises: InterlockError: the stream cannot be read."""
+        head = self._slots[CONFIG]
+        if head <= self.seen:
+            return None
+        policy = None
+        for stored in self._log.read_after("config", self._seq):
+            self._seq = stored.seq
+            if stored.record.type == "policy.adopted":
+                policy = msgspec.json.decode(stored.record.payload, type=Policy)
+        self.seen = head
+        return self._placed(policy) if policy is not None else None
+
+    def _placed(self, policy: Policy) -> Policy:
+        """Say where the managed model is: that differs from start to start, so it is not part of the policy."""
+
+        def place(deployment: Deployment) -> Deployment:
+            if deployment.provider != "local" or deployment.base_url:
+                return deployment
+            return msgspec.structs.replace(
+                deployment, base_url=f"{self._local_url}/v1", credential=Credential(env=KEY_ENV)
+            )
+
+        deployments = {name: place(deployment) for name, deployment in policy.deployments.items()}
+        return msgspec.structs.replace(policy, deployments=deployments)

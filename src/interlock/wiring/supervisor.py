@@ -1,0 +1,265 @@
+"""The supervisor: holds the listening sockets, and keeps the workers, the control process and the local model alive.
+
+It answers no request and decides nothing, so that it has no reason to die; if it is killed, its children die with it
+(the kernel sees to that), and the next start settles what they left open. A worker's journal is settled before the
+worker is started again, so an attempt is never open under an owner that did not open it.
+"""
+
+import asyncio
+import fcntl
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from interlock.clock import SystemClock
+from interlock.config import Config
+from interlock.datadir import DataDir
+from interlock.errors import InterlockError, LocalError
+from interlock.local import KEY_ENV, LocalModel
+from interlock.process import Child, Exit
+from interlock.wiring.settle import settle_all_lost, settle_lost
+
+BACKLOG = 4096
+WORKERS_MAX = 256
+PROBE_S = 0.1
+CHILD_GRACE_S = 40.0
+"""Longer than a worker takes to drain (worker.GRACE_S)."""
+
+
+class Listen(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the three listeners are."""
+
+    host: str
+    port: int
+    api_port: int
+    control_port: int
+    control_host: str = "127.0.0.1"
+
+
+class Supervisor:
+    """One per data directory."""
+
+    def __init__(self, data: Path, config: Config, config_path: Path | None, listen: Listen, workers: int) -> None:
+        self._places = DataDir(data)
+        self._config = config
+        self._config_path = config_path
+        self._listen = listen
+        self._workers = workers
+        self._clock = SystemClock()
+        self._control: Child
+        self._local: LocalModel | None = None
+
+    async def run(self) -> int:
+        """Until SIGTERM or SIGINT. Raises: LocalError: a port or the data directory is taken."""
+        self._places.create()
+        self._own_data_dir()
+        data, api, control = self._bind()
+        settled = await settle_all_lost(self._places.journal, self._clock)
+        for stream, count in settled.items():
+            if count:
+                _say(f"{count} calls that the last run left open were settled as lost ({stream})")
+        loop = asyncio.get_running_loop()
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        workers, others = self._make_children(data, api, control)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(worker.run()) for worker in workers]
+            for other in others:
+                tasks.create_task(other.run())
+            announcing = tasks.create_task(self._announce())
+            await stopping.wait()
+            announcing.cancel()
+            _say("stopping: calls that run may finish")
+            # Workers first: while they drain, the control side still folds what they write.
+            for worker in workers:
+                worker.stop()
+            await asyncio.wait(running)
+            for other in others:
+                other.stop()
+        return 0
+
+    def _own_data_dir(self) -> None:
+        self._lock = os.open(self._places.run / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LocalError(f"another server runs on {self._places.root}", code="conflict") from error
+        self._places.pid("supervisor").write_text(f"{os.getpid()}\n")
+        for leftover in self._places.run.glob("metrics-*"):
+            leftover.unlink()
+
+    def _bind(self) -> tuple[socket.socket, socket.socket, socket.socket]:
+        listen = self._listen
+        wanted = (
+            ("--port", listen.host, listen.port),
+            ("--api-port", listen.host, listen.api_port),
+            ("--control-port", listen.control_host, listen.control_port),
+        )
+        sockets = [_listening(option, host, port) for option, host, port in wanted]
+        return sockets[0], sockets[1], sockets[2]
+
+    # children
+
+    def _make_children(
+        self, data: socket.socket, api: socket.socket, control: socket.socket
+    ) -> tuple[list[Child], list[Child]]:
+        """(workers, others)."""
+        environment = dict(os.environ)
+        others = []
+        settings = self._config.server.local
+        if settings.enabled:
+            self._local = LocalModel(
+                self._places.root, model=settings.model, context=settings.context, threads=settings.threads
+            )
+            environment[KEY_ENV] = self._local.api_key
+            others.append(self._child("local", self._local.argv(), self._local.env()))
+        workers = [
+            self._child(f"worker-{slot}", self._worker_argv(slot, data), environment, [data], settle=f"usage/{slot}")
+            for slot in range(self._workers)
+        ]
+        argv = _module("interlock.control", "--data", str(self._places.root))
+        argv += ["--api-fd", str(api.fileno()), "--control-fd", str(control.fileno())]
+        argv += ["--config", str(self._config_path)] if self._config_path else []
+        self._control = self._child("control", argv, environment, [api, control])
+        return workers, [*others, self._control]
+
+    def _worker_argv(self, slot: int, data: socket.socket) -> list[str]:
+        server = self._config.server
+        argv = _module("interlock.wiring.worker", "--slot", str(slot), "--data", str(self._places.root))
+        argv += ["--listen-fd", str(data.fileno()), "--sync", str(server.journal_sync)]
+        argv += ["--local-url", self._local.url] if self._local else []
+        if server.tls is not None:
+            argv += ["--tls-certificate", server.tls.certificate, "--tls-key", server.tls.key]
+        return argv
+
+    def _child(
+        self,
+        name: str,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        sockets: Sequence[socket.socket] = (),
+        settle: str = "",
+    ) -> Child:
+        async def started(child: Child) -> None:
+            self._places.pid(name).write_text(f"{child.pid}\n")
+
+        async def ended(child: Child, end: Exit) -> None:
+            self._places.pid(name).unlink(missing_ok=True)
+            if not end.stopping:
+                _say(f"{name} ended ({end.reason}); starting it again")
+            if settle and (count := await settle_lost(self._places.journal, settle, self._clock)):
+                _say(f"{count} calls that {name} left open were settled as lost")
+
+        return Child(
+            argv,
+            name=name,
+            clock=self._clock,
+            env=environment,
+            pass_fds=[s.fileno() for s in sockets],
+            grace_s=CHILD_GRACE_S,
+            on_start=started,
+            on_exit=ended,
+        )
+
+    def _reload(self) -> None:
+        if self._control.pid is not None:
+            os.kill(self._control.pid, signal.SIGHUP)
+
+    # what the operator sees
+
+    async def _announce(self) -> None:
+        """Say once that calls are answered, with a line to paste."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        shown = ""
+        while (state := await self._readiness()) != "ready":
+            if state != shown and loop.time() - begun > 2.0:
+                shown = state
+                _say(f"waiting: {state}")
+            await asyncio.sleep(PROBE_S)
+        scheme = "https" if self._config.server.tls else "http"
+        base = f"{scheme}://{_reachable(self._listen.host)}:{self._listen.port}"
+        control = f"http://{self._listen.control_host}:{self._listen.control_port}"
+        body = '{"model":"auto","messages":[{"role":"user","content":"Say hello in five words."}]}'
+        print(
+            f"Interlock answers on {base} (OpenAI SDKs: {base}/v1; Anthropic SDKs: {base}); control on {control}.\n"
+            f"Paste this into another terminal:\n\n"
+            f"curl -s {base}/v1/chat/completions -H 'content-type: application/json' \\\n"
+            f'  -H "authorization: Bearer $(cat {self._places.admin_key})" \\\n'
+            f"  -d '{body}'\n",
+            flush=True,
+        )
+
+    async def _readiness(self) -> str:
+        """`ready`, or what is still missing."""
+        if not self._places.admin_key.exists():
+            return "the control process is starting"
+        host, tls = _reachable(self._listen.host), None
+        if self._config.server.tls is not None:
+            return "ready"  # its certificate is for others to verify; the workers say the rest on /readyz
+        try:
+            async with asyncio.timeout(2.0):
+                reader, writer = await asyncio.open_connection(host.strip("[]"), self._listen.port, ssl=tls)
+                try:
+                    writer.write(b"GET /readyz HTTP/1.0\r\n\r\n")
+                    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError):
+            return "the workers are starting"
+        if b" 200 " in head.split(b"\r\n", 1)[0]:
+            return "ready"
+        try:
+            return "; ".join(msgspec.json.decode(body)["reasons"])
+        except (msgspec.DecodeError, KeyError, TypeError):
+            return "the workers are starting"
+
+
+def _listening(option: str, host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listening.close()
+        why = getattr(error, "strerror", None) or str(error)
+        raise LocalError(f"{option}: cannot listen on {host}:{port}: {why}", field=option) from error
+    listening.listen(BACKLOG)
+    listening.setblocking(False)
+    return listening
+
+
+def _reachable(host: str) -> str:
+    """An address of this machine under which a listener on `host` is reached."""
+    usual = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - not bound here, only read
+    return usual.get(host, f"[{host}]" if ":" in host else host)
+
+
+def _module(name: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", name, *arguments]
+
+
+def _say(text: str) -> None:
+    print(f"interlock: {text}", file=sys.stderr, flush=True)
+
+
+def run(data: Path, config: Config, config_path: Path | None, listen: Listen, workers: int) -> int:
+    """Run a server in the foreground; the process's exit status.
+
+    Raises: InterlockError: it could not start; nothing runs.
+    """
+    if not 1 <= workers <= WORKERS_MAX:
+        raise LocalError(f"--workers: {workers} is not between 1 and {WORKERS_MAX}", field="--workers")
+    supervisor = Supervisor(data, config, config_path, listen, workers)
+    try:
+        return asyncio.run(supervisor.run())
+    except OSError as error:
+        raise InterlockError(f"the server could not start: {error}") from error

@@ -1,0 +1,197 @@
+"""One gateway worker: a process that owns one usage journal and answers on the data port.
+
+    python -m interlock.wiring.worker --slot 0 --data DIR --listen-fd 5 …
+
+Started by the supervisor, and dies with it (interlock.process). The listening socket is inherited: it belongs to all
+workers, so what waits in its queue when one of them dies is answered by the next.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import socket
+import ssl
+import sys
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from interlock.clock import SystemClock
+from interlock.datadir import DataDir
+from interlock.errors import InterlockError
+from interlock.gateway import Gateway
+from interlock.gateway.http import ServerConnection
+from interlock.identity import Generation, SharedDirectory
+from interlock.local.child import KEY_ENV
+from interlock.log.journal import Journal
+from interlock.log.sqlite import SqliteLog
+from interlock.wiring.policy_source import PolicySource
+
+SWEEP_S = 0.25
+METRICS_S = 1.0
+LOADING_PROBE_S = 0.2
+READY_PROBE_S = 2.0
+BACKLOG = 1024
+GRACE_S = 30.0
+"""How long calls that run may take to finish after SIGTERM."""
+
+
+class Worker:
+    """The gateway and what it stands on."""
+
+    def __init__(self, options: argparse.Namespace, loop: asyncio.AbstractEventLoop) -> None:
+        self._options = options
+        self._loop = loop
+        self._places = DataDir(options.data)
+        clock = SystemClock()
+        generation = Generation(options.data)
+        log = SqliteLog(self._places.log)
+        self._source = PolicySource(log, generation, options.local_url)
+        stream = f"usage/{options.slot}"
+        self._journal = Journal.open(
+            self._places.journal / stream,
+            stream,
+            clock=clock,
+            sync=options.sync,
+            low_water=lambda: self.gateway.low_water(),  # noqa: PLW0108 - the gateway is made after its journal
+        )
+        directory = SharedDirectory(log, generation)
+        self.gateway = Gateway(loop, clock, directory, self._journal, None, self._adopt_newer)
+        self._stopping = asyncio.Event()
+
+    def _adopt_newer(self) -> None:
+        policy = self._source.newer()
+        if policy is not None:
+            self.gateway.adopt(policy)
+            self._watch_local()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM, then answer what was begun, within the grace."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stopping.set)
+        listening = socket.socket(fileno=self._options.listen_fd)
+        server = await self._loop.create_server(
+            lambda: ServerConnection(self.gateway, self._loop), sock=listening, ssl=self._tls(), backlog=BACKLOG
+        )
+        tasks = [
+            self._loop.create_task(each)
+            for each in (self._sweep_for_ever(), self._report_for_ever(), self._probe_for_ever())
+        ]
+        await self._stopping.wait()
+        server.close()
+        self.gateway.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_S):
+                while not self.gateway.drained:  # noqa: ASYNC110 - asked 50 times a second, once in a process's life
+                    await asyncio.sleep(0.02)
+        for exchange in list(self.gateway.exchanges):
+            exchange.cancel()
+        for task in tasks:
+            task.cancel()
+        self._journal.flush()
+        self._journal.close()
+
+    def _tls(self) -> ssl.SSLContext | None:
+        if not self._options.tls_certificate:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self._options.tls_certificate, self._options.tls_key)
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self.gateway.sweep()
+
+    async def _report_for_ever(self) -> None:
+        path = self._places.metrics(self._options.slot)
+        beside = path.with_suffix(".new")
+        while True:
+            beside.write_bytes(msgspec.json.encode(self._snapshot()))
+            beside.replace(path)
+            await asyncio.sleep(METRICS_S)
+
+    def _snapshot(self) -> dict[str, int]:
+        gateway = self.gateway
+        numbers = {
+            **gateway.counts,
+            "interlock_open_attempts": len(gateway.exchanges),
+            "interlock_connections": len(gateway.connections),
+        }
+        if gateway.upstreams or gateway.not_ready:
+            numbers[f'interlock_policy_info{{version="{gateway.policy.version}"}}'] = 1
+            for name in gateway.policy.deployments:
+                ready = int(name not in gateway.not_ready)
+                numbers[f'interlock_deployment_ready{{deployment="{name}"}}'] = ready
+        return numbers
+
+    # the managed local model
+
+    def _managed(self) -> list[str]:
+        return [name for name, d in self.gateway.policy.deployments.items() if d.provider == "local"]
+
+    def _watch_local(self) -> None:
+        for name in self._managed():
+            if not self._local_ready:
+                self.gateway.set_loading(name, "the local model is loading")
+
+    _local_ready = False
+
+    async def _probe_for_ever(self) -> None:
+        """Ask the local model whether it is ready: it is a child of ours, so asking costs nothing."""
+        while True:
+            with contextlib.suppress(InterlockError):
+                self._adopt_newer()
+            managed = self._managed() if self.gateway.upstreams or self.gateway.not_ready else []
+            if managed:
+                self._local_ready = await self._local_answers()
+                for name in managed:
+                    self.gateway.set_loading(name, "" if self._local_ready else "the local model is loading")
+            await asyncio.sleep(READY_PROBE_S if self._local_ready else LOADING_PROBE_S)
+
+    async def _local_answers(self) -> bool:
+        host, _, port = self._options.local_url.removeprefix("http://").rpartition(":")
+        try:
+            async with asyncio.timeout(1.0):
+                reader, writer = await asyncio.open_connection(host, int(port))
+                try:
+                    writer.write(b"GET /health HTTP/1.0\r\n\r\n")
+                    return b" 200 " in await reader.readline()
+                finally:
+                    writer.close()
+        except (OSError, ValueError, TimeoutError):
+            return False
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one worker; the process's exit status."""
+    options = _options(argv)
+
+    async def run() -> None:
+        await Worker(options, asyncio.get_running_loop()).run()
+
+    try:
+        uvloop.run(run())
+    except (InterlockError, OSError) as error:
+        print(f"interlock: worker {options.slot}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _options(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m interlock.wiring.worker", description=__doc__.splitlines()[0])
+    parser.add_argument("--slot", type=int, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--listen-fd", type=int, required=True)
+    parser.add_argument("--sync", default="1000", type=lambda text: int(text) if text.isdigit() else text)
+    parser.add_argument("--local-url", default="", help=f"the managed model; its key is in {KEY_ENV}")
+    parser.add_argument("--tls-certificate", default="")
+    parser.add_argument("--tls-key", default="")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

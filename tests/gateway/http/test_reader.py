@@ -1,0 +1,133 @@
+"""Requests from bytes: what two servers could read differently is refused, however the bytes are cut."""
+
+import itertools
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interlock.errors import LocalError
+from interlock.gateway import Limits
+from interlock.gateway.http import Body, Head, RequestReader
+from interlock.gateway.http.reader import HEADERS_MAX, Event
+
+SMALL = Limits(header_bytes=4096, body_bytes=1000)
+
+
+def read(raw: bytes, cuts: list[int] | None = None, limits: Limits = SMALL) -> list[Event] | str:
+    """All events, or the code of the error."""
+    reader = RequestReader(limits)
+    events: list[Event] = []
+    edges = [0, *sorted(cuts or []), len(raw)]
+    for start, end in itertools.pairwise(edges):
+        if start < end:
+            events += reader.feed(raw[start:end])
+            if events and isinstance(events[-1], LocalError):
+                break
+    last = events[-1] if events else None
+    return last.code if isinstance(last, LocalError) else events
+
+
+def events(raw: bytes) -> list[Event]:
+    """All events of what is well formed."""
+    found = read(raw)
+    assert not isinstance(found, str)
+    return found
+
+
+def post(*headers: str, body: bytes = b"", version: str = "HTTP/1.1") -> bytes:
+    return "\r\n".join([f"POST /v1/x?q=1 {version}", "Host: a", *headers, "", ""]).encode() + body
+
+
+GOOD = post("Content-Length: 3", body=b"abc")
+CHUNKED = post(
+    "Transfer-Encoding: chunked", body=b"1;ext=1\r\na\r\n2\r\nbc\r\n0\r\nTrailer: t\r\nAuthorization: x\r\n\r\n"
+)
+
+
+def test_a_request() -> None:
+    head, body = events(GOOD)
+    assert isinstance(head, Head)
+    assert (head.method, head.path, head.query, head.length) == ("POST", "/v1/x", "q=1", 3)
+    assert head.headers == {b"host": b"a", b"content-length": b"3"}
+    assert body == Body(b"abc")
+
+
+def test_chunks_are_joined_and_trailers_do_not_become_headers() -> None:
+    head, body = events(CHUNKED)
+    assert isinstance(head, Head)
+    assert (head.length, body) == (None, Body(b"abc"))
+    assert b"authorization" not in head.headers
+
+
+@pytest.mark.parametrize("raw", [GOOD * 2, CHUNKED * 2, GOOD + CHUNKED + GOOD])
+def test_the_same_bytes_cut_anywhere_give_the_same_events(raw: bytes) -> None:
+    whole = read(raw)
+    assert len(whole) in (4, 6)
+    assert all(read(raw, [cut]) == whole for cut in range(len(raw)))
+    assert read(raw, list(range(len(raw)))) == whole
+
+
+BAD = {
+    "length and coding": post("Content-Length: 3", "Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
+    "coding and length": post("Transfer-Encoding: chunked", "Content-Length: 3", body=b"0\r\n\r\n"),
+    "two lengths": post("Content-Length: 3", "Content-Length: 4", body=b"abc"),
+    "the same length twice": post("Content-Length: 3", "Content-Length: 3", body=b"abc"),
+    "a list of lengths": post("Content-Length: 3, 3", body=b"abc"),
+    "signed length": post("Content-Length: +3", body=b"abc"),
+    "hexadecimal length": post("Content-Length: 0x3", body=b"abc"),
+    "unknown coding": post("Transfer-Encoding: xchunked", body=b"0\r\n\r\n"),
+    "two codings": post("Transfer-Encoding: gzip, chunked", body=b"0\r\n\r\n"),
+    "chunked twice": post("Transfer-Encoding: chunked", "Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
+    "space before the colon": post("Transfer-Encoding : chunked", body=b"0\r\n\r\n"),
+    "folded header": post("A: b\r\n c"),
+    "bad chunk size": post("Transfer-Encoding: chunked", body=b"zz\r\nabc\r\n0\r\n\r\n"),
+    "chunked on 1.0": post("Transfer-Encoding: chunked", version="HTTP/1.0", body=b"0\r\n\r\n"),
+    "bare line feeds": b"GET / HTTP/1.1\nHost: a\n\n",
+    "NUL in a header": post("A: \0"),
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "two hosts": post("Host: b"),
+    "two keys": post("Authorization: Bearer a", "Authorization: Bearer b"),
+    "HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "HTTP/2.0": b"GET / HTTP/2.0\r\nHost: a\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "upgrade": post("Connection: upgrade", "Upgrade: websocket"),
+    "CONNECT": b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
+    "more after close": post("Connection: close", "Content-Length: 0") + GOOD,
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_could_be_read_in_two_ways_is_refused(name: str) -> None:
+    assert read(BAD[name]) == "malformed_http"
+    assert read(BAD[name], list(range(len(BAD[name])))) == "malformed_http"
+
+
+def test_bounds() -> None:
+    chunks = b"".join(b"64\r\n" + b"x" * 100 + b"\r\n" for _ in range(11))
+    assert read(post("Transfer-Encoding: chunked", body=chunks)) == "body_too_large"
+    assert read(b"GET /" + b"a" * 5000) == "header_too_large"
+    assert read(post("A: " + "b" * 5000)[:-4], [50, 4000]) == "header_too_large"
+    many = post(*(f"h{i}: x" for i in range(HEADERS_MAX)))
+    assert read(many, limits=msgspec.structs.replace(SMALL, header_bytes=10**6)) == "header_too_large"
+    assert read(post("Content-Length: 1000", body=b"x" * 1000)) != "body_too_large"
+    assert read(post("Expect: 200-ok", "Content-Length: 1")) == "expectation_failed"
+
+
+def test_a_discarded_body_is_not_kept() -> None:
+    reader = RequestReader(SMALL)
+    [head] = reader.feed(post("Content-Length: 900"))
+    assert isinstance(head, Head)
+    reader.discard = True
+    assert reader.feed(b"x" * 900) == [Body(b"")]
+
+
+@given(
+    st.lists(st.sampled_from([GOOD, CHUNKED, *BAD.values(), b"\r\n", b"\0", b"GET"]), max_size=5).map(b"".join),
+    st.data(),
+)
+def test_garbage_never_raises_anything_else(raw: bytes, data: st.DataObject) -> None:
+    cuts = data.draw(st.lists(st.integers(0, len(raw)), max_size=8))
+    once = read(raw, cuts)
+    assert isinstance(once, str) or all(isinstance(event, Head | Body) for event in once)

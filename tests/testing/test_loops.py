@@ -1,0 +1,57 @@
+"""The loop runner: results come back, and a loop that complains fails the test."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from interlock.testing.loops import LOOPS, LoopError, run, run_on
+
+
+def test_the_result_comes_back_from_each_loop(run: Callable[..., object]) -> None:
+    async def main() -> str:
+        await asyncio.sleep(0)
+        return type(asyncio.get_running_loop()).__module__.partition(".")[0]
+
+    assert run(main) in {"asyncio", "uvloop"}
+
+
+def test_run_uses_every_loop() -> None:
+    seen: list[str] = []
+
+    async def main() -> None:
+        seen.append(type(asyncio.get_running_loop()).__module__.partition(".")[0])
+
+    run(main)
+    assert seen == ["asyncio", "uvloop"]
+
+
+def test_a_blocking_call_fails() -> None:
+    async def main() -> None:
+        threading.Event().wait(0.02)
+
+    with pytest.raises(LoopError, match="took"):
+        run_on("debug", main, blocking_s=0.01)
+
+
+@pytest.mark.parametrize("kind", LOOPS)
+def test_an_exception_that_nobody_took_fails(kind: str) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    async def main() -> None:
+        asyncio.get_running_loop().call_soon(fail)
+        await asyncio.sleep(0)
+
+    with pytest.raises(LoopError, match="Exception in callback"):
+        run_on(kind, main)
+
+
+@pytest.mark.parametrize("kind", LOOPS)
+def test_the_test_s_own_exception_comes_through(kind: str) -> None:
+    async def main() -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        run_on(kind, main)
