@@ -1,6 +1,6 @@
 """Identifiers: a prefix that says what it names, then 128 bits that sort by time."""
 
-import os
+import random
 
 
 def new_id(prefix: str, now_ns: int) -> str:
@@ -11,4 +11,4 @@ def new_id(prefix: str, now_ns: int) -> str:
     >>> len(new_id("req", 0)), new_id("req", 1_795_360_781_000_000_000)[:16]
     (36, 'req_01a203d772c8')
     """
-    return f"{prefix}_{now_ns // 1_000_000:012x}{os.urandom(10).hex()}"
+    return f"{prefix}_{now_ns // 1_000_000:012x}{random.getrandbits(80):020x}"

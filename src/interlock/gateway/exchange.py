@@ -10,7 +10,7 @@ nothing else: reading and splicing formats is wire/, choosing is routing.py, fra
 Everything runs on the event loop's callbacks; nothing here waits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -230,13 +230,16 @@ class Exchange:
                 why = f"the upstream {self.deployment!r} refused the gateway's credential ({self._status})"
                 self._refuse(LocalError(why, code=code))
                 return
-        else:
-            code = "ok"
-            reading = read_whole(self._call.format, body)
-            if not reading.complete:
-                self._failed("upstream_invalid", "the upstream's answer is not a whole JSON object", sent=True)
-                return
-            self._settle("completed", reading, "")
+            self._answer(code, body)
+            return
+        reading = read_whole(self._call.format, body)
+        if not reading.complete:
+            self._failed("upstream_invalid", "the upstream's answer is not a whole JSON object", sent=True)
+            return
+        # Answered once it is written down: with all that end in this tick, so that their clients are woken together.
+        self._settle("completed", reading, "", then=lambda: self._answer("ok", body))
+
+    def _answer(self, code: str, body: bytes) -> None:
         if self._client is not None:
             self._client.respond(self._status, self._lines(), body)
         self._gateway.closed(self, code)
@@ -272,7 +275,9 @@ class Exchange:
         """What can be read from an answer that will not be whole."""
         return self._tap or read_whole(self._call.format, b"".join(self._parts))
 
-    def _settle(self, outcome: Outcome, reading: Reading | None, error: str) -> None:
+    def _settle(
+        self, outcome: Outcome, reading: Reading | None, error: str, then: Callable[[], None] | None = None
+    ) -> None:
         """Write down what became of the attempt at hand; once. `reading` None: the upstream never took the call."""
         if not self._open:
             return
@@ -296,7 +301,7 @@ class Exchange:
             first_byte_ns=self._first_byte_ns,
             duration_ns=self._gateway.clock.monotonic_ns() - self._begun_ns,
         )
-        self._gateway.settled(f"{self.request_id}/{self._attempt}", self.deployment, settled)
+        self._gateway.settled(f"{self.request_id}/{self._attempt}", self.deployment, settled, then)
 
     def _figures(self, reading: Reading | None) -> tuple[dict[str, int], Source, str]:
         """(usage, source, rule): reported if the provider said it, else by rules that are named."""

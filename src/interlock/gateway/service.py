@@ -37,6 +37,7 @@ FORMATS: Mapping[str, Format] = {
     "/messages": "messages",
 }
 _JSON = b"content-type: application/json\r\n"
+_encode = msgspec.json.Encoder().encode
 JUDGED_EARLY_BYTES = 64 * 1024
 """Bodies from this size on are only read for a key that was admitted."""
 
@@ -102,8 +103,12 @@ class Gateway:
         self.policy: Policy
         self.upstreams: dict[str, Upstream] = {}
         self.not_ready: dict[str, str] = {}
-        self.counts: Counter[str] = Counter()
-        """By metric name with labels, as Prometheus writes it."""
+        self.requests: Counter[tuple[str, str]] = Counter()
+        """Answered, by format and error code (`ok` if there was none)."""
+        self.attempts: Counter[tuple[str, str]] = Counter()
+        """Settled, by deployment and outcome."""
+        self.tokens: Counter[tuple[str, str]] = Counter()
+        """Settled, by deployment and kind."""
         self.exchanges: set[Exchange] = set()
         self._has_policy = False
         self._directory = directory
@@ -246,7 +251,7 @@ class Gateway:
     ) -> tuple[int, bytes, bytes]:
         """(status, header lines, body) in the client's format; counted."""
         status = error.status
-        self.counts[f'interlock_requests_total{{format="{format}",code="{error.code}"}}'] += 1
+        self.requests[format, error.code] += 1
         body = error_body(
             format, status=status, code=error.code, message=error.message, request_id=request_id, field=error.field
         )
@@ -310,34 +315,36 @@ class Gateway:
         self._journal.stage(f"{attempt}/opened", "usage.opened", self.clock.now_ns(), payload, done)
 
     def forget(self, attempt: str) -> None:
-        """Its `usage.opened` could not be written, or its `usage.settled` was."""
+        """Its `usage.opened` could not be written."""
         self._open_seqs.pop(attempt, None)
 
-    def settled(self, attempt: str, deployment: str, settled: Settled) -> None:
-        """Write `usage.settled`; if the disk is full it is kept and written as soon as there is room."""
-        self._write_settled(attempt, msgspec.json.encode(settled))
-        self.counts[f'interlock_attempts_total{{deployment="{deployment}",outcome="{settled.outcome}"}}'] += 1
+    def settled(self, attempt: str, deployment: str, settled: Settled, then: Callable[[], None] | None = None) -> None:
+        """Write `usage.settled`, then call `then`; if the disk is full it is kept and written when there is room."""
+        self._write_settled(attempt, _encode(settled), then)
+        self.attempts[deployment, settled.outcome] += 1
         for kind, count in settled.usage.items():
-            self.counts[f'interlock_tokens_total{{deployment="{deployment}",kind="{kind}"}}'] += count
+            self.tokens[deployment, kind] += count
 
-    def _write_settled(self, attempt: str, payload: bytes) -> None:
+    def _write_settled(self, attempt: str, payload: bytes, then: Callable[[], None] | None = None) -> None:
         def written(error: LogUnavailable | None) -> None:
             if error is None:
-                self.forget(attempt)
+                self._open_seqs.pop(attempt, None)
             else:
                 self._unwritten.append((attempt, payload))
+            if then is not None:
+                then()
 
         now_ns = self.clock.now_ns()
         try:
             self._journal.stage(f"{attempt}/settled", "usage.settled", now_ns, payload, written, reserved=True)
-        except LogUnavailable:
-            self._unwritten.append((attempt, payload))
+        except LogUnavailable as error:
+            written(error)
 
     def closed(self, exchange: Exchange, code: str = "") -> None:
         """The exchange has ended, and its answer was not an error of ours (those are counted where they are made)."""
         self.exchanges.discard(exchange)
         if code:
-            self.counts[f'interlock_requests_total{{format="{exchange.format}",code="{code}"}}'] += 1
+            self.requests[exchange.format, code] += 1
 
     def low_water(self) -> int:
         """The lowest sequence number that a recovery would need."""

@@ -6,6 +6,7 @@ They come from the key (tenant, principal, labels), from headers (mode, session)
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 import msgspec
 
@@ -116,6 +117,7 @@ def _mode(headers: Mapping[bytes, bytes]) -> str:
     return ""
 
 
+@lru_cache(1024)
 def _checked(pattern: re.Pattern[bytes], value: bytes, field: str, right: str) -> str:
     if pattern.fullmatch(value) is None:
         raise LocalError(f"{field}: {value[:80]!r} is not well formed; expected {right}", field=field)

@@ -93,7 +93,8 @@ class Directory:
     def boundaries(self, key: Key) -> tuple[str, ...]:
         """Names of the profiles that a call with `key` is under: its tenant's and its own (they intersect)."""
         tenant = self.tenants.get(key.tenant)
-        return tuple(dict.fromkeys(name for name in (tenant.boundary if tenant else "", key.boundary) if name))
+        names = (tenant.boundary if tenant else "", key.boundary)
+        return tuple(dict.fromkeys(filter(None, names))) if any(names) else ()
 
 
 def _unreadable(stored: Stored, why: str) -> TransientError:

@@ -9,6 +9,7 @@ import msgspec
 
 from interlock import strictjson
 from interlock.errors import LocalError
+from interlock.gateway.wire import quick
 from interlock.gateway.wire.usage import Figures, chat_usage, messages_usage, responses_usage
 from interlock.ledger import Format, Source
 
@@ -123,6 +124,11 @@ def read_whole(format: Format, body: bytes) -> Reading:
     """Read an answer that came in one piece, errors included; one that is not a JSON object is not `complete`."""
     reading = Reading(format)
     reading._content_bytes = len(body)
+    if said := quick.read(format, body):
+        reading.complete = True
+        reading.upstream_id, reading.upstream_model, reading.finish_reason = said.id, said.model, said.finish_reason
+        reading.usage, reading.raw = said.usage, said.raw if len(said.raw) <= RAW_BYTES_MAX else b"null"
+        return reading
     document = decoded(body)
     if document is None:
         return reading

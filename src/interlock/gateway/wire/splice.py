@@ -30,6 +30,10 @@ def model_span(body: bytes, value: str) -> tuple[int, int]:
     """
     if body.startswith(_FIRST):
         return _spelled(body, 1) or _scanned(body)
+    plain = b'"model":"%b"' % value.encode()
+    at = body.find(plain)
+    if at >= 0 and body.count(_KEY) == 1 and _ESCAPED not in body and body[at - 1] in b",{ \n\t\r":
+        return at + 8, at + len(plain)
     if b"\\" not in body or _ESCAPED not in body:
         first = body.find(_KEY)
         if body.find(_KEY, first + 1) < 0:
