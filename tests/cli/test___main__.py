@@ -229,7 +229,8 @@ def test_explain_tells_the_story(run: Run, used: ControlProcess, env: dict[str, 
     assert "\x1b" not in told and "\\x1b[31m" in told
     assert any(line.split()[:3] == ["1", "local", "chosen"] for line in told.splitlines())
     assert any(line.split()[:2] == ["cache_read", "34"] for line in told.splitlines())
-    assert "refused: boundary_refused" in good(run("explain", "req_no", env=env))
+    refusal = good(run("explain", "req_no", env=env))
+    assert "refused: boundary_refused" in refusal and "  asked    'gpt' by chat\n" in refusal
     assert "attempt 1: open" in good(run("explain", "req_open", env=env))
     assert decoded(run("explain", "req_done", "--format", "json", env=env))["request_id"] == "req_done"
     assert "req_nobody" in bad(run("explain", "req_nobody", env=env), 1)
@@ -237,9 +238,14 @@ def test_explain_tells_the_story(run: Run, used: ControlProcess, env: dict[str, 
 
 
 def test_savings_and_config_and_status(run: Run, used: ControlProcess, env: dict[str, str]) -> None:
-    assert "baseline: none" in good(run("savings", env=env))
+    told = good(run("savings", env=env))
+    assert "baseline: claude-opus-4-5 (price: genai-prices " in told and " anthropic/claude-opus-4-5)" in told
+    assert next(line for line in told.splitlines() if line.startswith("total")).split() == [
+        "total", "1", "1", "$0.00", "$0.007417", "$0.007417",
+    ]  # fmt: skip
+    assert "nothing to compare yet" in good(run("savings", "--tenant", "nobody", env=env))
     assert "tiers" in decoded(run("savings", "--format", "json", env=env))
-    assert "policy" in good(run("config", "show", env=env))
+    assert "file    built in" in good(run("config", "show", env=env))
     assert decoded(run("config", "reload", "--format", "json", env=env))["rejected"] is None
     assert "local" in good(run("status", env=env))
 

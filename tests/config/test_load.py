@@ -16,7 +16,8 @@ from interlock.config.lines import Lines
 from interlock.config.load import read
 from interlock.config.reading import Notes
 from interlock.errors import ConfigError
-from interlock.gateway import Facts, Policy, version_of
+from interlock.gateway import Facts, Policy, Signals, version_of
+from interlock.gateway.routing import matches
 from interlock.ledger import Step
 
 FULL = (Path(__file__).parent / "full.toml").read_text()
@@ -46,7 +47,16 @@ class TestBuiltin:
     def test_has_nothing_to_warn_about(self) -> None:
         loaded = load(None, env={})
         assert loaded.warnings == ()
-        assert resolve_prices(loaded, now_ns=NOW_NS) == loaded
+        assert resolve_prices(loaded, now_ns=NOW_NS).warnings == ()
+
+    def test_savings_has_something_to_compare_with(self) -> None:
+        policy = resolve_prices(load(None, env={}), now_ns=NOW_NS).policy
+        assert policy.baseline == "claude-opus-4-5"
+        assert policy.baseline not in policy.deployments
+        assert policy.baseline_price is not None
+        assert policy.baseline_price.source.startswith("genai-prices ")
+        assert policy.baseline_price.per_mtok["output"] > policy.baseline_price.per_mtok["input"] > 0
+        assert policy.version == version_of(policy)
 
     def test_routes_modes(self) -> None:
         policy = builtin().policy
@@ -57,7 +67,13 @@ class TestBuiltin:
             "balanced",
             "small",
         )
-        assert policy.rules[0].when.chore is True
+
+    def test_what_is_said_outranks_what_is_seen(self) -> None:
+        rules = builtin().policy.rules
+        assert [rule.name for rule in rules] == ["thinking-modes", "working-modes", "small-modes", "chores"]
+        assert all(rule.when.chore is None for rule in rules[:-1])
+        seen = Signals(format="chat", model="auto", tenant="t", principal="p", mode="review", chore=True)
+        assert next(rule.tier for rule in rules if matches(rule.when, seen)) == "frontier"
 
 
 class TestValues:
@@ -105,6 +121,16 @@ class TestValues:
         assert policy.baseline == "claude-opus"
         assert policy.baseline_price is not None
         assert policy.baseline_price.per_mtok == {"input": 15 * 10**9, "output": 75 * 10**9}
+
+    def test_a_baseline_that_has_no_price_is_warned_about_and_is_none(self) -> None:
+        text = FULL.replace(
+            '{ name = "claude-opus", price = { input = "15", output = "75" } }',
+            '{ provider = "anthropic", model = "x-9" }',
+        )
+        loaded = resolve_prices(parse(text, file="f", folder=Path("/"), env={}), now_ns=NOW_NS)
+        assert (loaded.policy.baseline, loaded.policy.baseline_price) == (None, None)
+        wanted = "f: savings.baseline: no baseline anthropic/x-9: genai-prices does not know it"
+        assert wanted in loaded.warnings
 
     def test_defaults_of_timeouts_stay_below_the_total(self) -> None:
         timeouts = config_of(BUILTIN + "[timeouts]\ntotal_s = 30").policy.timeouts

@@ -52,6 +52,14 @@ MISTAKES = [
     ('boundary = "eu"\n' + GOOD, 'boundary: there is no boundary "eu"; there are none'),
     (GOOD + '[savings]\nbaseline = "opis"', 'savings.baseline: there is no deployment "opis"; did you mean "opus"?'),
     (GOOD + '[savings]\nbaseline = { name = "x" }', "savings.baseline.price: nothing here; expected what the model"),
+    (
+        GOOD + '[savings]\nbaseline = { model = "x" }',
+        "savings.baseline.provider: nothing here; expected the provider whose",
+    ),
+    (
+        GOOD + '[savings]\nbaseline = { provider = "x" }',
+        "savings.baseline.model: nothing here; expected the model whose",
+    ),
     (GOOD + "[savings]\nbaseline = 7", "savings.baseline: found 7; expected a deployment's name"),
     (GOOD + '[savngs]\nbaseline = "opus"', 'savngs: unknown key; did you mean "savings"?'),
     (

@@ -225,6 +225,18 @@ def test_the_upstream_s_401_is_not_the_client_s(run: Run, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("body", [b'{"error":{"code":400,"message":"too long","type":"x"}}', b"<html>502</html>"])
+def test_an_upstream_s_error_has_the_client_s_shape(run: Run, tmp_path: Path, format: str, body: bytes) -> None:
+    async def test(on: Rig) -> None:
+        answer = await on.call(PATHS[format], ask(format))
+        assert (answer.status, answer.headers["content-type"]) == (400, "application/json")
+        assert (answer.json.get("type") == "error") is (format == "messages")
+        assert ("too long" in answer.json["error"]["message"]) is (b"too long" in body)
+
+    play(run, tmp_path, test, Upstream(whole(body, "400 Bad Request")))
+
+
+@pytest.mark.parametrize("format", FORMATS)
 def test_a_truncated_stream_never_looks_complete(run: Run, tmp_path: Path, format: str) -> None:
     last = {"chat": b'data: {"error"', "responses": b"event: response.failed", "messages": b"event: error"}
 

@@ -114,10 +114,23 @@ def record(event: Opened | Settled | Refused, at_ns: int = 1_000) -> Record:
     )
 
 
-def adopted(version: str, prices: dict[str, Price | None], baseline: str | None = None, nth: int = 1) -> Record:
+def adopted(
+    version: str,
+    prices: dict[str, Price | None],
+    baseline: str | None = None,
+    nth: int = 1,
+    baseline_price: Price | None = None,
+) -> Record:
     """A policy of that version as the `config` stream holds it, beside things that the ledger does not read."""
     deployments = {name: {"model": name, **({"price": price} if price else {})} for name, price in prices.items()}
-    body = {"version": version, "deployments": deployments, "baseline": baseline, "tiers": {}, "default_tier": "strong"}
+    body: dict[str, Any] = {
+        "version": version,
+        "deployments": deployments,
+        "baseline": baseline,
+        "tiers": {},
+        "default_tier": "strong",
+    }
+    body |= {"baseline_price": baseline_price} if baseline_price else {}
     return Record(id=f"{version}/{nth}", type="policy.adopted", at_ns=nth, payload=msgspec.json.encode(body))
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.ledger.logs import FREE, MINI, SONNET, adopted, log_of, opened, record, refused, run, settled
 
 from interlock.errors import LocalError
-from interlock.ledger import DIMENSIONS, Ledger, Opened, Price, Refused, Settled, price, report, to_api
+from interlock.ledger import DIMENSIONS, Baseline, Ledger, Opened, Price, Refused, Settled, price, report, to_api
 from interlock.log import Record
 from interlock.units import INT64_MAX
 
@@ -171,7 +171,7 @@ def test_a_wrong_question_is_answered_with_the_right_one(tmp_path: Path, monkeyp
     for at_ns in (-1, INT64_MAX + 1):
         with pytest.raises(LocalError, match="since must be"):
             ledger.usage(since_ns=at_ns)
-    with pytest.raises(LocalError, match="no deployment named 'sonet', did you mean 'sonnet'"):
+    with pytest.raises(LocalError, match="no deployment or baseline named 'sonet', did you mean 'sonnet'"):
         ledger.savings(baseline="sonet")
     monkeypatch.setattr(report, "ROWS_MAX", 1)
     with pytest.raises(LocalError, match="more than 1 rows"):
@@ -219,7 +219,7 @@ def test_savings_by_tier(tmp_path: Path) -> None:
     found = ledger.savings()
     assert (found.actual_nanousd, found.baseline_nanousd, found.saved_nanousd) == (4_500, 105_000, 100_500)
     assert (found.requests, found.attempts, found.unpriced, found.no_baseline) == (1, 2, 1, 1)
-    assert found.baselines == ("sonnet",)
+    assert found.baselines == (Baseline(name="sonnet", price_source="override"),)
     assert [(tier.tier, tier.requests, tier.saved_nanousd) for tier in found.tiers] == [
         ("small", 1, 100_500),
         ("strong", 1, 0),
@@ -227,6 +227,28 @@ def test_savings_by_tier(tmp_path: Path) -> None:
     assert ledger.savings(tenant="nobody").attempts == 0
     assert ledger.savings(since_ns=2_000).attempts == 0
     ledger.close()
+
+
+def test_a_baselines_own_price_goes_before_a_deployments(tmp_path: Path) -> None:
+    """Also of the same name, and though no deployment has it."""
+    dear = Price(per_mtok={"input": 1_000_000_000_000, "output": 0}, source="genai-prices 1 a/opus")
+    for name in ("opus", "mini"):
+        config = log_of(
+            config=[
+                adopted("sha256:1", {"sonnet": SONNET, "mini": MINI}, name, baseline_price=dear),
+                adopted("sha256:2", {"sonnet": SONNET, "mini": MINI}, "mini", nth=2),
+            ]
+        )
+        events: list[Opened | Settled] = [opened(), settled(), opened("req_2", policy="sha256:2"), settled("req_2")]
+        ledger = Ledger(tmp_path / f"{name}.sqlite")
+        run(ledger.catch_up(log_of(usage_0=[record(event) for event in events]), config))
+        found = ledger.savings()
+        assert (found.attempts, found.baseline_nanousd) == (2, 10_000_000 + 4_500)
+        assert found.baselines == tuple(
+            sorted([Baseline(name=name, price_source=dear.source), Baseline(name="mini", price_source="")])
+        )
+        assert ledger.savings(baseline="mini").baseline_nanousd == (9_000 if name == "opus" else 10_004_500)
+        ledger.close()
 
 
 def test_explain_shows_the_records_as_stored_and_where(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.ledger.logs import MINI, SONNET, RepeatingLog, adopted, log_of, opened, record, refused, run, settled
 
 from interlock.errors import InterlockError, TransientError
-from interlock.ledger import Ledger, Price, lost_record, view
+from interlock.ledger import Ledger, Price, folding, lost_record, view
 from interlock.log import Log, Record, Stored
 from interlock.log.memory import MemoryLog
 
@@ -278,7 +278,7 @@ def test_a_kill_inside_a_transaction_folds_nothing_of_it(tmp_path: Path, monkeyp
     log = log_of(usage_0=[record(opened()), record(settled())])
     ledger = folded(tmp_path, RepeatingLog())
     with monkeypatch.context() as patch:
-        patch.setattr(view, "_entry_row", _die)
+        patch.setattr(folding, "_entry_row", _die)
         with pytest.raises(KilledError):
             run(ledger.catch_up(log, CONFIG))
     assert b'"records"' not in ledger.dump()
@@ -289,6 +289,28 @@ def test_a_kill_inside_a_transaction_folds_nothing_of_it(tmp_path: Path, monkeyp
 
 def _die(*_: object) -> None:
     raise KilledError
+
+
+def test_the_running_cost_is_the_sum_whatever_arrives_when(tmp_path: Path) -> None:
+    """An opening before its policy, a settlement before its opening, an attempt over two folds, one folded twice."""
+    dear = Price(per_mtok={"input": 2**62, "output": 0})
+    ledger = Ledger(tmp_path / "l.sqlite")
+    log, config = RepeatingLog(), RepeatingLog()
+    steps = [
+        (log, [record(settled(usage={"input": 10**6}))], 0),
+        (log, [record(opened())], 0),
+        (config, [adopted("sha256:1", {"sonnet": dear})], 2**62),
+        (log, [record(opened("req_2"))], 2**62),
+        (log, [record(settled("req_2", usage={"input": 10**6}))], 2**63),
+        (log, [record(settled("req_2", usage={"input": 10**6}))], 2**63),
+    ]
+    for to, events, cost in steps:
+        to.put("config" if to is config else "usage/0", *events)
+        run(ledger.catch_up(log, config))
+        assert ledger.cost_nanousd() == (ledger.usage()[0].amount_nanousd or 0) == cost
+    run(ledger.rebuild(log, config))
+    assert ledger.cost_nanousd() == 2**63
+    ledger.close()
 
 
 def test_two_folding_at_once_count_once(tmp_path: Path) -> None:

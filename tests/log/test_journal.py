@@ -94,6 +94,17 @@ def test_cut_at_every_byte_of_the_last_lines(tmp_path: Path) -> None:
         shutil.rmtree(cut)
 
 
+def test_bytes_are_counted_over_segments_and_from_each_opening(tmp_path: Path) -> None:
+    for _ in range(2):
+        with closing(open_journal(journal_dir(tmp_path), segment_bytes=500)) as journal:
+            before = sum(path.stat().st_size for path in journal_dir(tmp_path).glob("*.seg")) - journal.written_bytes
+            for n in range(9):
+                journal.stage(f"r{n}", "t", 1, b"1")
+                journal.flush()
+            after = sum(path.stat().st_size for path in journal_dir(tmp_path).glob("*.seg"))
+            assert journal.written_bytes == after - before > 1000
+
+
 def test_a_damaged_last_record_is_not_continued(tmp_path: Path) -> None:
     write(tmp_path, 4)
     segment = journal_dir(tmp_path) / "00000001.seg"

@@ -74,3 +74,9 @@ def test_standard_tools_read_a_journal(tmp_path: Path) -> None:
     segment = journal_dir(tmp_path) / "00000001.seg"
     cut = subprocess.run(["cut", "-f3", segment], capture_output=True, check=True).stdout
     assert [msgspec.json.decode(line) for line in cut.splitlines()][1:] == [{"n": 0}, {"n": 1}, {"n": 2}]
+
+
+@pytest.mark.parametrize("line", [frame(b"\xab" * 32, b"{}", b'"a\tb"'), frame(b"\xab" * 32, b"{}", b"1")[:-1] + b"x"])
+def test_a_good_length_and_crc_do_not_make_a_line(line: bytes) -> None:
+    with pytest.raises(ValueError, match="line"):
+        parse(line)

@@ -12,6 +12,8 @@ from tests.log.journals import STREAM, journal_dir, open_journal, problems, reco
 from tests.log.test_journal import WRITER, Run
 
 from interlock.errors import LocalError
+from interlock.log import LogCorrupt, Stored
+from interlock.log.lines import parse
 from interlock.log.reader import JournalReader, Tail, drop_sealed
 from interlock.log.segments import SegmentReader, read_seal, seal_numbers, segment_numbers
 from interlock.log.verify import verify
@@ -78,6 +80,46 @@ def test_reading_after_a_seq_skips_sealed_segments(tmp_path: Path, monkeypatch: 
         assert opened[0] == first
 
 
+def test_a_reader_that_comes_back_reads_only_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever polls a stream would otherwise read its newest segment from the start each time."""
+    parsed: list[bytes] = []
+
+    def spy(line: bytes) -> tuple[bytes, bytes, bytes]:
+        parsed.append(line)
+        return parse(line)
+
+    monkeypatch.setattr("interlock.log.segments.parse", spy)
+    directory, reader = journal_dir(tmp_path), JournalReader(tmp_path / "journal")
+    seqs: list[int] = []
+    with closing(open_journal(directory, segment_bytes=2000)) as journal:
+        for n in range(40):
+            journal.stage(f"r{n}", "t", 1, b"1")
+            journal.flush()
+            after = seqs[-1] if seqs else 0
+            seqs += [s.seq for s in asyncio.run(_read(reader, after))]
+    assert seqs == list(range(1, 42))
+    assert len(segment_numbers(directory)) > 3
+    assert len(parsed) < 41 + 2 * 40 + 1  # each record once, and the last line for `head`
+    assert [s.seq for s in asyncio.run(_read(reader, 3))] == list(range(4, 42)), "an earlier place is still open to it"
+    drop_sealed(directory, STREAM, before_seq=1000)
+    assert asyncio.run(_read(reader, 41)) == []
+
+
+def test_a_record_changed_behind_a_reader_is_found_when_it_goes_on(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    reader, segment = JournalReader(tmp_path / "journal"), journal_dir(tmp_path) / "00000001.seg"
+    assert len(asyncio.run(_read(reader, 0))) == 4
+    write(tmp_path, 3)
+    lines = segment.read_bytes().splitlines(keepends=True)
+    segment.write_bytes(b"".join([*lines[:4], *lines[5:]]))
+    with pytest.raises(LogCorrupt, match="seq 5"):
+        asyncio.run(_read(reader, 4))
+
+
+async def _read(reader: JournalReader, after: int) -> list[Stored]:
+    return [stored async for stored in reader.read(STREAM, after=after)]
+
+
 def test_an_unfinished_line_is_waited_for(tmp_path: Path) -> None:
     write(tmp_path, 2)
     segment = journal_dir(tmp_path) / "00000001.seg"
@@ -88,6 +130,14 @@ def test_an_unfinished_line_is_waited_for(tmp_path: Path) -> None:
         assert tail.poll() == []
         segment.write_bytes(data)
         assert [s.seq for s in tail.poll()] == [3]
+
+
+def test_nothing_is_read_past_where_it_was_asked_to_stop(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    with closing(Tail(journal_dir(tmp_path), STREAM, 0)) as tail:
+        assert [s.seq for s in tail.poll(2)] == [1, 2]
+        assert tail.place and tail.place.position.seq == 2
+        assert [s.seq for s in tail.poll()] == [3, 4]
 
 
 def test_part_of_a_line_that_was_taken_back_is_forgotten(tmp_path: Path) -> None:

@@ -84,7 +84,8 @@ def litellm(args: Any) -> int:
         say_json(made)
         return 0
     print(made.toml, end="")
-    complain(*made.left_out)
+    if made.left_out:
+        complain(f"not carried over ({len(made.left_out)}; also listed at the end of the result):", *made.left_out)
     return 0
 
 

@@ -27,7 +27,7 @@ def _refused(record: Mapping[str, Any]) -> list[str]:
     event = record["payload"]
     return [
         f"refused: {event['code']}",
-        *_indented([event["message"], f"at       {rfc3339(int(record['at_ns']))}", *_who(event)]),
+        *_indented([event["message"], f"at       {rfc3339(int(record['at_ns']))}", *_who(event), _asked(event)]),
         *_decision(event.get("decision")),
     ]
 
@@ -43,7 +43,7 @@ def _attempt(attempt: Mapping[str, Any]) -> list[str]:
     told = [
         f"at       {rfc3339(int(attempt['opened_at_ns']))}",
         *_who(opened),
-        f"asked    {opened['model_requested']!r} by {opened['format']}, {'streamed' if opened['stream'] else 'whole'}",
+        f"{_asked(opened)}, {'streamed' if opened['stream'] else 'whole'}",
         f"sent to  {opened['deployment']} ({opened['provider']}, {opened['model']})",
     ]
     return [
@@ -58,6 +58,10 @@ def _who(event: Mapping[str, Any]) -> list[str]:
     session = f", session {event['session']}" if event.get("session") else ""
     mode = f", mode {event['mode']}" if event.get("mode") else ""
     return [f"who      {event['principal']} of {event['tenant']} ({event['key_id']}){session}{mode}"]
+
+
+def _asked(event: Mapping[str, Any]) -> str:
+    return f"asked    {event['model_requested']!r} by {event['format']}"
 
 
 def _settled(settled: Mapping[str, Any]) -> list[str]:
@@ -104,7 +108,8 @@ def _amount(entry: Mapping[str, Any]) -> list[str]:
     columns = [Column("kind"), Column("tokens", True), Column("usd per mtok", True), Column("usd", True)]
     total = [f"cost     {_cost(amount['amount_nanousd'], amount['unpriced'])}"]
     if amount.get("price_source"):
-        total.append(f"prices   {amount['price_source']}")
+        source = amount["price_source"]
+        total.append(f"prices   {'the configuration' if source == 'override' else source}")
     if entry["inconsistent"]:
         total.append("the figures contradict each other")
     return ["  tokens", *_indented([*table(columns, rows), *total], 4)]

@@ -10,12 +10,11 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from interlock.datadir import DataDir
 from interlock.errors import InterlockError, LocalError
 from interlock.ledger import Ledger
-from interlock.log import Log
 
 
 def check_data_dir(root: Path) -> DataDir:
@@ -43,7 +42,7 @@ async def _ask(places: DataDir, path: Path, question: Callable[[Ledger], Awaitab
     problem = None
     with closing(Ledger(path)) as ledger, closing(SqliteLog(places.log)) as log:
         try:
-            await ledger.catch_up(cast("Log", JournalReader(places.journal)), log)  # a fold only reads
+            await ledger.catch_up(JournalReader(places.journal), log)
         except InterlockError as error:
             if error.code != "log_corrupt":
                 raise

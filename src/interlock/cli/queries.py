@@ -45,7 +45,7 @@ def savings(args: Any) -> int:
             [row["tier"] or "-", *map(number, (row["requests"], row["attempts"])), *map(money, _amounts(row))]
             for row in rows
         ]
-        say(f"baseline: {', '.join(found['baselines']) or 'none'}", "")
+        say(*_baselines(found), "")
         say(*table([Column("tier"), *(Column(title, True) for title in titles)], cells))
         left_out = [f"{found[name]} {name.replace('_', ' ')}" for name in _LEFT_OUT if found[name]]
         if left_out:
@@ -107,6 +107,21 @@ def _usage_cells(row: dict[str, Any], by: list[str], shown: list[str]) -> list[s
         money(row["amount_nanousd"]),
         *(number(row[n]) for n in shown),
     ]
+
+
+def _baselines(found: dict[str, Any]) -> list[str]:
+    """What the baseline is and where its price is from. `override`: in the configuration."""
+    if found["baselines"]:
+        named = (f"{one['name']} (price: {_source(one['price_source'])})" for one in found["baselines"])
+        return [
+            f"baseline: {', '.join(named)}",
+            "the same tokens at its prices; nobody knows how many it would have used",
+        ]
+    return ["baseline: none" if found["no_baseline"] else "nothing to compare yet"]
+
+
+def _source(text: str) -> str:
+    return "the configuration" if text == "override" else text or "source not told"
 
 
 def _amounts(row: dict[str, Any]) -> list[Any]:

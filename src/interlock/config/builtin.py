@@ -4,6 +4,10 @@ BUILTIN = """\
 # Served when there is no interlock.toml: one small local model, and no provider, key or network.
 default_tier = "balanced"
 
+# What `interlock savings` compares with: not served here, only priced.
+[savings]
+baseline = { provider = "anthropic", model = "claude-opus-4-5" }
+
 [deployments.local]
 provider = "local"
 model = "smollm2-135m-instruct"
@@ -15,16 +19,7 @@ frontier = ["local"]
 balanced = ["local"]
 small = ["local"]
 
-[[rules]]
-name = "chores"
-when = { chore = true }
-tier = "small"
-
-[[rules]]
-name = "small-modes"
-when = { mode = ["title", "summary", "commit"] }
-tier = "small"
-
+# A mode is said, a shape is only seen: what is said comes first.
 [[rules]]
 name = "thinking-modes"
 when = { mode = ["plan", "architect", "orchestrator", "ask", "debug", "review"] }
@@ -34,4 +29,14 @@ tier = "frontier"
 name = "working-modes"
 when = { mode = ["edit", "code", "build", "explore"] }
 tier = "balanced"
+
+[[rules]]
+name = "small-modes"
+when = { mode = ["title", "summary", "commit"] }
+tier = "small"
+
+[[rules]]
+name = "chores"
+when = { chore = true }
+tier = "small"
 """

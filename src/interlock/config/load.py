@@ -22,7 +22,7 @@ from interlock.config.prices import look_up, read_price
 from interlock.config.reading import NAME, NAME_RULE, Notes, Table, shown
 from interlock.config.routes import read_profiles, read_rules, read_tiers
 from interlock.config.sections import read_limits, read_local, read_server, read_timeouts
-from interlock.config.value import Config, Loaded, LocalModel
+from interlock.config.value import Config, Loaded, LocalModel, Reference
 from interlock.errors import ConfigError
 from interlock.gateway import Policy, version_of
 from interlock.ledger import Price
@@ -63,11 +63,17 @@ def read(
     """From a decoded document. Raises: ConfigError."""
     root = Table(document, (), notes)
     local = read_local(root.table("local"), folder)
-    policy = _policy(root, local, folder, env)
+    baseline = _baseline(root.table("savings"))
+    policy = _policy(root, local, folder, env, baseline)
     managed = any(deployment.provider == "local" for deployment in policy.deployments.values())
     if "enabled" not in root.table("local").values:
         local = msgspec.structs.replace(local, enabled=managed)
-    config = Config(policy=policy, server=read_server(root.table("server"), local, folder), source_path=source)
+    config = Config(
+        policy=policy,
+        reference=baseline if isinstance(baseline, Reference) else None,
+        server=read_server(root.table("server"), local, folder),
+        source_path=source,
+    )
     root.done()
     check(config, notes)
     if problems := notes.problems():
@@ -94,7 +100,15 @@ def resolve_prices(loaded: Loaded, *, now_ns: int) -> Loaded:
             )
         elif found.remark:
             remarks.append(f"{loaded.file}: deployments.{name}: {found.remark}")
-    policy = _versioned(msgspec.structs.replace(policy, deployments=deployments))
+    policy = msgspec.structs.replace(policy, deployments=deployments)
+    if reference := loaded.config.reference:
+        found = look_up(reference.provider, reference.model, now_ns=now_ns)
+        named = reference.model if found.price else None
+        policy = msgspec.structs.replace(policy, baseline=named, baseline_price=found.price)
+        if found.remark:
+            lost = "" if found.price else f"no baseline {reference.provider}/{reference.model}: "
+            remarks.append(f"{loaded.file}: savings.baseline: {lost}{found.remark}")
+    policy = _versioned(policy)
     config = msgspec.structs.replace(loaded.config, policy=policy)
     return msgspec.structs.replace(loaded, config=config, warnings=(*loaded.warnings, *remarks))
 
@@ -103,12 +117,16 @@ def _versioned(policy: Policy) -> Policy:
     return msgspec.structs.replace(policy, version=version_of(policy))
 
 
-def _policy(root: Table, local: LocalModel, folder: Path, env: Mapping[str, str]) -> Policy:
+Baseline = str | Reference | tuple[str, Price | None] | None
+"""A deployment's name, a model to look up, or a name and a price."""
+
+
+def _policy(root: Table, local: LocalModel, folder: Path, env: Mapping[str, str], baseline: Baseline) -> Policy:
     default_tier = root.text("default_tier", rule="the name of a tier")
     root.require("default_tier", "the tier of calls that no rule matches")
     root.require("deployments", "at least one [deployments.NAME]")
     root.require("tiers", "at least one tier: a name and its deployments")
-    baseline, baseline_price = _baseline(root.table("savings"))
+    name, price = baseline if isinstance(baseline, tuple) else (baseline, None)
     return Policy(
         version="",
         deployments=read_deployments(root, local, folder, env),
@@ -118,29 +136,41 @@ def _policy(root: Table, local: LocalModel, folder: Path, env: Mapping[str, str]
         default_tier=default_tier,
         unknown_model="refuse" if root.choice("unknown_model", "route", _UNKNOWN_MODEL) == "refuse" else "route",
         boundary=root.text("boundary", rule="the name of a boundary") or None,
-        baseline=baseline,
-        baseline_price=baseline_price,
+        baseline=name if isinstance(name, str) else None,
+        baseline_price=price,
         timeouts=read_timeouts(root.table("timeouts")),
         limits=read_limits(root.table("limits")),
     )
 
 
-def _baseline(table: Table) -> tuple[str | None, Price | None]:
-    """A deployment's name, or { name, price } for a model that is not served here."""
+def _baseline(table: Table) -> Baseline:
+    """A deployment's name; { provider, model } or { name, price } for a model that is not served here."""
     value = table.take("baseline")
     table.done()
     if isinstance(value, dict):
         inner = table.table("baseline")
+        if "model" in value or "provider" in value:
+            return _reference(inner)
         name = inner.text("name", rule=NAME_RULE, check=NAME.fullmatch)
         price = read_price(inner, "price")
         inner.require("name", "what the comparison is called")
         inner.require("price", "what the model that is not served here costs")
         inner.done()
-        return name or None, price
+        return (name, price) if name else None
     if value is not None and not isinstance(value, str):
-        table.problem("baseline", f"found {shown(value)}; expected a deployment's name, or {{ name, price }}")
-        return None, None
-    return value, None
+        right = "a deployment's name, { provider, model }, or { name, price }"
+        table.problem("baseline", f"found {shown(value)}; expected {right}")
+        return None
+    return value
+
+
+def _reference(table: Table) -> Reference:
+    provider = table.text("provider", rule=f"a provider's name: {NAME_RULE}", check=NAME.fullmatch)
+    table.require("provider", "the provider whose price for it is looked up")
+    model = table.text("model", rule="the model's name as the provider knows it", check=str.isprintable)
+    table.require("model", "the model whose price is looked up")
+    table.done()
+    return Reference(provider=provider, model=model)
 
 
 def _read(path: Path) -> str:

@@ -30,7 +30,7 @@ class LocalModel(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool = False
     """Whether to start it; unless the file says, it is started if a deployment has the provider `local`."""
     threads: int | None = None
-    """None: as many as there are cores."""
+    """None: the cores that the process may use, less one for the gateway; at least one."""
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,11 +44,20 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     local: LocalModel = LocalModel()
 
 
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that is not served here, and whose price is looked up when the policy is adopted."""
+
+    provider: str
+    model: str
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """One whole configuration."""
 
     policy: Policy
     """Its `version` is that of its content."""
+    reference: Reference | None = None
+    """What `savings` compares with; its name and price become the policy's `baseline` and `baseline_price`."""
     server: Server = Server()
     source_path: Path | None = None
     """None: the built-in default."""

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from interlock.clock import Clock
 from interlock.control.adoption import Adoption
@@ -16,7 +16,6 @@ from interlock.datadir import DataDir
 from interlock.errors import ConfigError, InterlockError
 from interlock.identity import CONFIG, IDENTITY, Denied, Generation, Identity, Key, Scope, SharedDirectory, ensure_admin
 from interlock.ledger import Ledger
-from interlock.log import Log
 from interlock.log.reader import JournalReader
 from interlock.log.sqlite import SqliteLog
 from interlock.log.verify import StreamReport, verify
@@ -89,7 +88,7 @@ class Control:
     async def fold(self) -> None:
         """Bring the view up to date; what cannot be folded is said in `problem`. Raises: TransientError."""
         try:
-            await self.ledger.catch_up(cast("Log", self.journals), self.log)  # a fold only reads
+            await self.ledger.catch_up(self.journals, self.log)
             self.problem = ""
         except InterlockError as error:
             if error.code != "log_corrupt":
@@ -103,10 +102,7 @@ class Control:
     async def metrics(self) -> str:
         """The Prometheus text."""
         snapshots = read_snapshots(self.places.run, self.clock.now_ns())
-        own: dict[str, float] = {}
-        (total,) = await asyncio.to_thread(self.ledger.usage)
-        if total.amount_nanousd is not None:
-            own["interlock_cost_nanousd_total"] = total.amount_nanousd
+        own: dict[str, float] = {"interlock_cost_nanousd_total": await asyncio.to_thread(self.ledger.cost_nanousd)}
         if self.adoption.policy is not None:
             own[series("interlock_policy_info", version=self.adoption.policy.version)] = 1
         return render({**snapshots, "control": own})

@@ -18,13 +18,16 @@ _PASSED = frozenset(
 _PASSED_PREFIXES = (b"anthropic-ratelimit-", b"x-ratelimit-")
 
 
-def passed_headers(upstream: Mapping[bytes, bytes]) -> bytes:
-    """The lines of the upstream's answer that the client gets to see."""
+JSON = b"content-type: application/json\r\n"
+
+
+def passed_headers(upstream: Mapping[bytes, bytes], besides: bytes = b"") -> bytes:
+    """The lines of the upstream's answer that the client gets to see, without the one named `besides`."""
     return b"".join(
         [
             b"%b: %b\r\n" % (name, value)
             for name, value in upstream.items()
-            if name in _PASSED or name.startswith(_PASSED_PREFIXES)
+            if (name in _PASSED or name.startswith(_PASSED_PREFIXES)) and name != besides
         ]
     )
 

@@ -10,6 +10,7 @@ nothing else: reading and splicing formats is wire/, choosing is routing.py, fra
 Everything runs on the event loop's callbacks; nothing here waits.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from interlock.gateway.wire import (
     StreamTap,
     asking_usage,
     error_event,
+    in_format,
     model_span,
     read_whole,
     with_model,
@@ -37,6 +39,7 @@ from interlock.ledger import Format, Opened, Outcome, Settled, Source
 if TYPE_CHECKING:
     from interlock.gateway.service import Gateway
 
+_log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 
 NEXT_AFTER = frozenset({401, 403, 404, 408, 429, 500, 502, 503, 504, 529})
@@ -154,8 +157,12 @@ class Exchange:
         else:
             timeouts = self._policy.timeouts
             self._wait(timeouts.connect_s + timeouts.first_byte_s)
-            request = self._upstream.request(self._call.format, self._head.headers, self._request)
-            self._ticket = self._upstream.pool.request(request, self, fresh=self._fresh)
+            try:
+                request = self._upstream.request(self._call.format, self._head.headers, self._request)
+                self._ticket = self._upstream.pool.request(request, self, fresh=self._fresh)
+            except Exception:  # a defect of ours: the call must end, and be settled
+                _log.exception("a request could not be sent")
+                self._failed("internal", "a defect in Interlock; its log has more", sent=False)
 
     # relay: http.Sink
 
@@ -171,6 +178,7 @@ class Exchange:
             return
         if status == 200 and self._call.stream and kind.startswith(b"text/event-stream"):
             self._tap = StreamTap(self._call.format, hide_usage=self._asks_usage)
+            self._tap.opening = (f"msg_{self.request_id[4:]}", self._opened.model, self._call.input_estimate)
         self._wait(self._policy.timeouts.idle_s)
 
     def on_data(self, data: bytes) -> None:
@@ -195,9 +203,9 @@ class Exchange:
         self._started = True
         client.start(200, self._lines())
 
-    def _lines(self) -> bytes:
+    def _lines(self, *, besides: bytes = b"") -> bytes:
         own = answer.own_headers(self.request_id, self._routed.route.tier, self.deployment)
-        return answer.passed_headers(self._headers) + own
+        return answer.passed_headers(self._headers, besides) + own
 
     def on_end(self) -> None:
         """The upstream's answer is complete by its framing; whether it is by its format is asked here."""
@@ -230,18 +238,20 @@ class Exchange:
                 why = f"the upstream {self.deployment!r} refused the gateway's credential ({self._status})"
                 self._refuse(LocalError(why, code=code))
                 return
-            self._answer(code, body)
+            self._answer(code, in_format(self.format, self._status, body, self.request_id))
             return
         reading = read_whole(self._call.format, body)
-        if not reading.complete:
-            self._failed("upstream_invalid", "the upstream's answer is not a whole JSON object", sent=True)
+        if not reading.complete or self._status >= 300:
+            what = "is not a whole JSON object" if self._status < 300 else f"is a redirection ({self._status})"
+            self._failed("upstream_invalid", f"the upstream's answer {what}", sent=True)
             return
         # Answered once it is written down: with all that end in this tick, so that their clients are woken together.
         self._settle("completed", reading, "", then=lambda: self._answer("ok", body))
 
     def _answer(self, code: str, body: bytes) -> None:
         if self._client is not None:
-            self._client.respond(self._status, self._lines(), body)
+            lines = self._lines() if code == "ok" else answer.JSON + self._lines(besides=b"content-type")
+            self._client.respond(self._status, lines, body)
         self._gateway.closed(self, code)
 
     def on_failed(self, failure: Failure) -> None:
@@ -255,7 +265,10 @@ class Exchange:
     # settle and next
 
     def _failed(self, code: str, message: str, *, sent: bool, again: bool = False) -> None:
-        self._settle("truncated" if self._first_byte_ns else "failed", self._so_far() if sent else None, code)
+        unread = Reading(self._call.format) if code == "internal" else None  # reading it may be what went wrong
+        self._settle(
+            "truncated" if self._first_byte_ns else "failed", (unread or self._so_far()) if sent else None, code
+        )
         if self._started:
             self._break_off(code, message)
         elif not self._another(again=again):
@@ -291,13 +304,14 @@ class Exchange:
             usage=usage,
             source=source,
             rule=rule,
-            raw=msgspec.Raw(reading.raw),
+            raw=msgspec.Raw(_one_line(reading.raw)),
             http_status=self._status,
             error=error,
             finish_reason=reading.finish_reason,
             upstream_id=reading.upstream_id,
             upstream_model=reading.upstream_model,
             upstream_peer=self._peer,
+            repaired=self._tap.repaired if self._tap is not None else "",
             first_byte_ns=self._first_byte_ns,
             duration_ns=self._gateway.clock.monotonic_ns() - self._begun_ns,
         )
@@ -344,8 +358,10 @@ class Exchange:
         if self._ticket is not None:
             sent = self._ticket.connection is not None
             self._drop_upstream()
-            self._settle("cancelled", self._so_far() if sent else None, "")
-            self._gateway.closed(self, "cancelled")
+            # OpenAI's SDK closes at `data: [DONE]`, before the last chunk of the framing: that is no hang-up.
+            whole = self._tap is not None and self._tap.complete and not self._tap.errored
+            self._settle("completed" if whole else "cancelled", self._so_far() if sent else None, "")
+            self._gateway.closed(self, "ok" if whole else "cancelled")
 
     def pause(self) -> None:
         """The client reads slowly: so do we, and the upstream's silence is not its fault."""
@@ -361,6 +377,8 @@ class Exchange:
 
     def expire(self) -> None:
         """A deadline has passed."""
+        if self._ticket is None:
+            return  # between a write of the journal and its `done`, in this tick: the next sweep acts, if need be
         what = "total_s" if self.deadline_s >= self._total_deadline_s else "idle_s" if self._status else "first_byte_s"
         self._drop_upstream()
         self._failed("upstream_timeout", f"the upstream was silent past timeouts.{what}", sent=True)
@@ -372,3 +390,8 @@ class Exchange:
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
             ticket.cancel()
+
+
+def _one_line(raw: bytes) -> bytes:
+    """A provider's JSON as a record may hold it: some (OpenAI) print theirs over several lines."""
+    return msgspec.json.format(raw, indent=-1) if raw.find(b"\n") >= 0 or raw.find(b"\t") >= 0 else raw

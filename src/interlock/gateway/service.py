@@ -7,7 +7,6 @@ It takes its adapters from whoever wires it (interlock.wiring), and does not kno
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 import msgspec
 
@@ -18,12 +17,13 @@ from interlock.gateway.exchange import Exchange
 from interlock.gateway.http import Head, Pool, Running, ServerConnection
 from interlock.gateway.listing import answer_models
 from interlock.gateway.policy import Limits, Policy
+from interlock.gateway.ports import Admits, UsageJournal
 from interlock.gateway.router import Routed, Router
 from interlock.gateway.routing import Route
 from interlock.gateway.signals import Signals, read_signals
 from interlock.gateway.upstream import Place, Upstream, make_upstreams
 from interlock.gateway.wire import error_body, read
-from interlock.identity import Denied, Key, Scope
+from interlock.identity import Key, Scope
 from interlock.ids import new_id
 from interlock.ledger import Format, Refused, Settled
 
@@ -36,49 +36,9 @@ FORMATS: Mapping[str, Format] = {
     "/responses": "responses",
     "/messages": "messages",
 }
-_JSON = b"content-type: application/json\r\n"
 _encode = msgspec.json.Encoder().encode
 JUDGED_EARLY_BYTES = 64 * 1024
 """Bodies from this size on are only read for a key that was admitted."""
-
-
-class Admits(Protocol):
-    """The Directory, as new as the last change anybody was told of."""
-
-    def admit(self, secret: str, now_ns: int, scope: Scope) -> Key | Denied:
-        """The key, or why not."""
-        ...
-
-    def boundaries(self, key: Key) -> tuple[str, ...]:
-        """Names of the profiles the key is under."""
-        ...
-
-
-class UsageJournal(Protocol):
-    """The hot path's log: what is staged in one tick of the loop is written at once at its end."""
-
-    @property
-    def writable(self) -> bool:
-        """Whether the last write went well."""
-        ...
-
-    @property
-    def seq(self) -> int:
-        """The last number that stands; what is staged comes after it."""
-        ...
-
-    def stage(
-        self,
-        id: str,
-        type: str,
-        at_ns: int,
-        payload: bytes,
-        done: Callable[[LogUnavailable | None], None] | None = None,
-        *,
-        reserved: bool = False,
-    ) -> None:
-        """Write at the end of this tick, then call `done`. `reserved`: may use the room that is set aside."""
-        ...
 
 
 class Gateway:
@@ -181,15 +141,17 @@ class Gateway:
     def begin(self, connection: ServerConnection, head: Head, body: bytes) -> Running | None:
         """Answer a whole request."""
         format = FORMATS.get(head.path)
-        if format is None:
-            self._answer_other(connection, head)
-            return None
         request_id = new_id("req", self.clock.now_ns())
         try:
-            return self._begin_call(connection, head, body, format, request_id)
+            if format is not None:
+                return self._begin_call(connection, head, body, format, request_id)
+            self._answer_other(connection, head)
         except InterlockError as error:
-            connection.respond(*self.error_for(format, error, request_id, answer.own_headers(request_id)))
-            return None
+            lines = answer.own_headers(request_id)
+            connection.respond(
+                *(self.error_for(format, error, request_id, lines) if format else self.error(head, error))
+            )
+        return None
 
     def _begin_call(
         self, connection: ServerConnection, head: Head, body: bytes, format: Format, request_id: str
@@ -238,7 +200,7 @@ class Gateway:
         lines = answer.own_headers(request_id, route.tier)
         connection.respond(*self.error_for(signals.format, error, request_id, lines))
 
-    def error(self, head: Head | None, error: LocalError) -> tuple[int, bytes, bytes]:
+    def error(self, head: Head | None, error: InterlockError) -> tuple[int, bytes, bytes]:
         """An error before a request could be begun."""
         request_id = new_id("req", self.clock.now_ns())
         format = FORMATS.get(head.path, "chat") if head is not None else "chat"
@@ -256,7 +218,7 @@ class Gateway:
             format, status=status, code=error.code, message=error.message, request_id=request_id, field=error.field
         )
         retry = b"retry-after: 1\r\n" if status == 503 else b""
-        return status, _JSON + retry + lines, body
+        return status, answer.JSON + retry + lines, body
 
     def _admit(self, head: Head, scope: Scope) -> Key | LocalError:
         secret = head.headers.get(b"x-api-key", b"")
@@ -280,13 +242,13 @@ class Gateway:
         if head.method not in ("GET", "HEAD"):
             connection.respond(*self.error(head, _not_here(head)))
         elif head.path == "/healthz":
-            connection.respond(200, _JSON, b'{"status":"ok"}\n')
+            connection.respond(200, answer.JSON, b'{"status":"ok"}\n')
         elif head.path == "/readyz":
             self._catch_up()
             reasons = self.unready()
             status = "not_ready" if reasons else "degraded" if self.not_ready else "ready"
             state = {"status": status, "reasons": reasons, "not_ready": self.not_ready}
-            connection.respond(503 if reasons else 200, _JSON, msgspec.json.encode(state) + b"\n")
+            connection.respond(503 if reasons else 200, answer.JSON, msgspec.json.encode(state) + b"\n")
         elif head.path.startswith(("/v1/models", "/models")):
             self._answer_models(connection, head)
         else:
@@ -305,14 +267,17 @@ class Gateway:
             except LocalError as error:
                 connection.respond(*self.error(head, error))
             else:
-                connection.respond(200, _JSON, body)
+                connection.respond(200, answer.JSON, body)
 
     # what exchanges tell
 
     def opened(self, attempt: str, payload: bytes, done: Callable[[LogUnavailable | None], None]) -> None:
         """Write `usage.opened`; `done` is called when it would survive a kill."""
         self._open_seqs[attempt] = self._journal.seq + 1
-        self._journal.stage(f"{attempt}/opened", "usage.opened", self.clock.now_ns(), payload, done)
+        try:
+            self._journal.stage(f"{attempt}/opened", "usage.opened", self.clock.now_ns(), payload, done)
+        except LogUnavailable as error:
+            done(error)
 
     def forget(self, attempt: str) -> None:
         """Its `usage.opened` could not be written."""

@@ -29,12 +29,14 @@ class Upstream:
         self.pool = pool
         url = urlsplit(deployment.base_url)
         anthropic = deployment.provider == "anthropic"
+        # llama.cpp closes after a stream though it says keep-alive; a new connection to a child of ours costs nothing
+        last = "connection: close\r\n" if deployment.provider == "local" else ""
         login = "" if not secret else f"x-api-key: {secret}\r\n" if anthropic else f"authorization: Bearer {secret}\r\n"
         self._heads = {
             format: (
                 f"POST {url.path.rstrip('/')}{path} HTTP/1.1\r\n"
                 f"host: {url.netloc}\r\nuser-agent: interlock/{__version__}\r\n"
-                f"content-type: application/json\r\naccept-encoding: identity\r\n{login}"
+                f"content-type: application/json\r\naccept-encoding: identity\r\n{last}{login}"
             ).encode()
             for format, path in PATHS.items()
         }

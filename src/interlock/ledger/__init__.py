@@ -6,7 +6,7 @@ from interlock.ledger.explain import Evidence, ExplainedAttempt, Explanation
 from interlock.ledger.pricing import KINDS, PARENTS, Price, Step
 from interlock.ledger.recovery import attempt_key, lost, lost_record, open_attempts, track
 from interlock.ledger.report import DIMENSIONS, Counts, UsageRow, to_api
-from interlock.ledger.savings import Compared, Savings, TierSavings
+from interlock.ledger.savings import Baseline, Compared, Savings, TierSavings
 from interlock.ledger.view import Ledger, Readable
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "NULL",
     "PARENTS",
     "Amount",
+    "Baseline",
     "Compared",
     "Counts",
     "Entry",

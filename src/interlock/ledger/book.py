@@ -5,6 +5,7 @@ up: the caller hands it the one that the policy of the attempt held.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -24,7 +25,6 @@ its parent (the line shows which). out_of_range: the amount does not fit int64."
 
 State = Literal["open", "settled"]
 
-_KNOWN = frozenset(KINDS)
 _TOTALS = {
     "input": ("input",),
     "cache_read": ("input", "cache_read"),
@@ -106,8 +106,7 @@ def partition(usage: Mapping[str, int]) -> dict[str, int]:
     counts = {kind: n if 0 <= n <= QUANTITY_MAX else _clamped(n) for kind, n in usage.items()}
     for parent, inside in _inside(counts).items():
         counts[parent] = max(counts.get(parent, 0) - inside, 0)
-    order = (*KINDS, *sorted(counts.keys() - _KNOWN))
-    return {kind: counts[kind] for kind in order if counts.get(kind)}
+    return {kind: counts[kind] for kind in _ordered(tuple(counts)) if counts[kind]}
 
 
 def consistent(usage: Mapping[str, int]) -> bool:
@@ -177,6 +176,12 @@ def entry(opened: Opened, settled: Settled | None, prices: Price | None, *, miss
         inconsistent=not consistent(usage),
         amount=price(usage, prices, missing=missing) if settled else OPEN,
     )
+
+
+@lru_cache(1024)  # records come in a handful of shapes
+def _ordered(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    """In the order of KINDS, others after them by name."""
+    return tuple(sorted(kinds, key=lambda kind: (KINDS.index(kind) if kind in KINDS else len(KINDS), kind)))
 
 
 def _clamped(count: int) -> int:

@@ -39,6 +39,7 @@ class PriceBook(msgspec.Struct, frozen=True, omit_defaults=True):
     version: str
     deployments: dict[str, PricedDeployment]
     baseline: str | None = None
+    baseline_price: Price | None = None
 
 
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)

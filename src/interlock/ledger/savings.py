@@ -1,4 +1,4 @@
-"""What the same tokens would have cost at a baseline deployment's price. Exact, and honest about what it leaves out.
+"""What the same tokens would have cost at a baseline's price. Exact, and honest about what it leaves out.
 
 It compares prices, nothing else: it does not say that the baseline would have used as many tokens or done as well.
 Each entry is priced at the baseline of the policy it was decided under, so new prices do not rewrite the past.
@@ -13,6 +13,7 @@ import msgspec
 
 from interlock.errors import LocalError
 from interlock.ledger import book
+from interlock.ledger.pricing import Price
 from interlock.ledger.report import Window, nearest
 from interlock.ledger.standing import PriceBooks
 
@@ -38,6 +39,14 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     """Left out: the attempt's policy names no baseline, or does not hold the deployment named."""
 
 
+class Baseline(msgspec.Struct, frozen=True, kw_only=True, order=True):
+    """What was compared with."""
+
+    name: str
+    price_source: str
+    """Where its price is from, as on entries; empty: a price that does not say."""
+
+
 class TierSavings(Compared, frozen=True, kw_only=True):
     """Of one tier."""
 
@@ -47,8 +56,8 @@ class TierSavings(Compared, frozen=True, kw_only=True):
 class Savings(Compared, frozen=True, kw_only=True):
     """Of everything asked for."""
 
-    baselines: tuple[str, ...]
-    """The deployments compared with, sorted: more than one if the baseline changed in between."""
+    baselines: tuple[Baseline, ...]
+    """Compared with, sorted: more than one if the baseline or its price's source changed in between."""
     tiers: tuple[TierSavings, ...]
     """By name. A request with attempts in two tiers counts in both."""
 
@@ -56,7 +65,7 @@ class Savings(Compared, frozen=True, kw_only=True):
 def savings(db: sqlite3.Connection, window: Window, baseline: str | None) -> Savings:
     """Compare the window's entries with `baseline`, or (None) with the baseline of each entry's own policy.
 
-    Raises: LocalError: a time out of range, or no policy that was ever adopted holds a deployment named `baseline`.
+    Raises: LocalError: a time out of range, or no policy ever adopted holds a deployment or baseline of that name.
     """
     prices = PriceBooks(db)
     if baseline is not None:
@@ -69,23 +78,23 @@ def savings(db: sqlite3.Connection, window: Window, baseline: str | None) -> Sav
     )
     total: Counter[str] = Counter()
     tiers: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    baselines: set[str] = set()
+    baselines: set[Baseline] = set()
     for _, request in groupby(rows, key=itemgetter(0)):
         compared: set[str] = set()
         for _, tier, state, policy, usage, actual in request:
-            name = baseline or _named(prices, policy)
-            verdict, actual, other = _compare(prices, state, policy, name, usage, actual)
+            name, price, missing = prices.baseline(policy, baseline)
+            verdict, actual, other = _compare(state, price, missing, usage, actual)
             for sums in (total, tiers[tier]):
                 sums[verdict] += 1
                 sums["actual_nanousd"] += actual
                 sums["baseline_nanousd"] += other
             if verdict == "attempts":
                 compared.add(tier)
-                baselines.add(name)
+                if price:
+                    baselines.add(Baseline(name=name, price_source=price.source))
         total["requests"] += bool(compared)
         for tier in compared:
             tiers[tier]["requests"] += 1
-    baselines.discard("")
     return Savings(
         **_figures(total),
         baselines=tuple(sorted(baselines)),
@@ -94,12 +103,11 @@ def savings(db: sqlite3.Connection, window: Window, baseline: str | None) -> Sav
 
 
 def _compare(
-    prices: PriceBooks, state: str, policy: str, baseline: str, usage: bytes, actual: int | None
+    state: str, price: Price | None, missing: book.Unpriced, usage: bytes, actual: int | None
 ) -> tuple[str, int, int]:
     """The field of Compared that counts one attempt, and both amounts, 0 if it is left out."""
     if state == "open":
         return "open", 0, 0
-    price, missing = prices.price(policy, baseline)
     other = book.price(msgspec.json.decode(usage, type=dict[str, int]), price, missing=missing)
     if not other.lines:
         return "attempts", 0, 0
@@ -110,12 +118,6 @@ def _compare(
     return "no_baseline" if other.unpriced == "deployment_unknown" else "baseline_unpriced", 0, 0
 
 
-def _named(prices: PriceBooks, policy: str) -> str:
-    """The baseline that a policy names; empty if it names none."""
-    found = prices.get(policy)
-    return (found.baseline if found else None) or ""
-
-
 def _figures(counted: Counter[str]) -> dict[str, int]:
     figures = {field: counted[field] for field in Compared.__struct_fields__}
     return figures | {"saved_nanousd": counted["baseline_nanousd"] - counted["actual_nanousd"]}
@@ -123,6 +125,7 @@ def _figures(counted: Counter[str]) -> dict[str, int]:
 
 def _check_baseline(db: sqlite3.Connection, prices: PriceBooks, baseline: str) -> None:
     versions = [row[0] for row in db.execute("SELECT version FROM policies ORDER BY version")]
-    known = sorted({name for version in versions if (found := prices.get(version)) for name in found.deployments})
+    books = [found for version in versions if (found := prices.get(version))]
+    known = sorted({name for found in books for name in (*found.deployments, found.baseline) if name})
     if baseline not in known:
-        raise LocalError(f"no deployment named {baseline!r}{nearest(baseline, known)}", field="baseline")
+        raise LocalError(f"no deployment or baseline named {baseline!r}{nearest(baseline, known)}", field="baseline")

@@ -66,10 +66,12 @@ def standing(rows: Sequence[Row], kind: type[E], seen: Seen) -> Found[E]:
     of_kind = [row for row in rows if row.type == _TYPES[kind]]
     if not of_kind:
         return Found(None, None, 0, 0)
-    verdicts = [verdict for _, verdict in judge(of_kind)]
     first = of_kind[0]
     known = seen.get((first.stream, first.seq))
     event = known if isinstance(known, kind) else msgspec.json.decode(first.payload, type=kind)
+    if len(of_kind) == 1:
+        return Found(first, event, 0, 0)
+    verdicts = [verdict for _, verdict in judge(of_kind)]
     return Found(first, event, verdicts.count("duplicate"), verdicts.count("conflict"))
 
 
@@ -95,6 +97,18 @@ class PriceBooks:
         if deployment not in prices.deployments:
             return None, "deployment_unknown"
         return prices.deployments[deployment].price, "no_price"
+
+    def baseline(self, version: str, asked: str | None) -> tuple[str, Price | None, book.Unpriced]:
+        """What a version's attempts are compared with, `asked` or its own baseline: the name, and as `price`.
+
+        A price that the policy gives its baseline goes before that of a deployment of the same name. The name is empty
+        if there is no baseline.
+        """
+        prices = self.get(version)
+        named = asked or (prices.baseline if prices else None) or ""
+        if prices and prices.baseline_price and named == prices.baseline:
+            return named, prices.baseline_price, "no_price"
+        return named, *self.price(version, named)
 
     def entry(self, opened: Opened, settled: Settled | None) -> book.Entry:
         """The attempt's entry at the price its own policy held."""

@@ -6,8 +6,8 @@ is the truth, is not affected.
 
 `records` is a copy of what the usage streams hold; `entries` has one row an attempt, made from its records only;
 `policies` keeps the prices of each policy version; `positions` says how far each stream was folded, and is written in
-the transaction of what was folded. `waiting`: attempts settled whose opening has not been seen. `unread`: records this
-version cannot read.
+the transaction of what was folded. `cost` is the sum of all amounts, as text since it may be past int64. `waiting`:
+attempts settled whose opening has not been seen. `unread`: records this version cannot read.
 """
 
 import sqlite3
@@ -20,7 +20,7 @@ import msgspec
 
 from interlock.errors import TransientError
 
-VERSION = 1
+VERSION = 2
 """Of the tables and of what is put in them: raise it when either changes, and every view is made anew."""
 
 BUSY_S = 10.0
@@ -31,6 +31,7 @@ _TABLES = {  # name: the columns that order its dump
     "policies": "version",
     "records": "stream, seq",
     "entries": "request_id, attempt",
+    "cost": "scope",
     "waiting": "request_id, attempt",
     "unread": "stream, seq",
 }
@@ -55,6 +56,7 @@ CREATE TABLE entries (
 CREATE INDEX entries_time ON entries (at_ns);
 CREATE INDEX entries_tenant ON entries (tenant, at_ns);
 CREATE INDEX entries_policy_unknown ON entries (policy) WHERE unpriced = 'policy_unknown';
+CREATE TABLE cost (scope TEXT PRIMARY KEY, nanousd TEXT) WITHOUT ROWID;
 CREATE TABLE waiting (request_id TEXT, attempt INTEGER, PRIMARY KEY (request_id, attempt)) WITHOUT ROWID;
 CREATE TABLE unread (stream TEXT, seq INTEGER, id TEXT, type TEXT, PRIMARY KEY (stream, seq)) WITHOUT ROWID;
 """
@@ -137,10 +139,11 @@ def _connect(path: Path) -> sqlite3.Connection:
     """A connection to a view of this version, made if it is not there."""
     db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     try:
+        db.execute("PRAGMA page_size = 8192")  # before anything is in it; folding costs a fifth less than with 4096
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")  # a power cut may undo the last folds, positions and all
         db.execute("PRAGMA temp_store = MEMORY")
-        db.execute("PRAGMA wal_autocheckpoint = 4000")  # 16 MB: a page written several times is copied back once
+        db.execute("PRAGMA wal_autocheckpoint = 2000")  # 16 MB: a page written several times is copied back once
         db.execute("BEGIN IMMEDIATE")  # of two processes that start at once, one makes the tables
         if _version(db) != VERSION:
             for statement in _SCHEMA.split(";"):

@@ -9,27 +9,13 @@ logs: call `catch_up`.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
-
-import msgspec
+from typing import Protocol
 
 from interlock.errors import InterlockError
-from interlock.ledger import book, explain, report, savings
-from interlock.ledger.event import Opened, Refused, Settled
-from interlock.ledger.reading import (
-    CONFIG_STREAM,
-    POLICY_ADOPTED,
-    USAGE_STREAMS,
-    USAGE_TYPES,
-    Event,
-    decode,
-    decode_policy,
-)
-from interlock.ledger.standing import PriceBooks, Row, Seen, standing
+from interlock.ledger import explain, folding, report, savings
+from interlock.ledger.reading import CONFIG_STREAM, USAGE_STREAMS
 from interlock.ledger.store import Store
 from interlock.log import Stored
 from interlock.log.record import chain_next, chain_start, head_json
@@ -66,11 +52,11 @@ class Ledger:
         `not_found`: it was dropped before it was folded (the other streams are folded all the same). TransientError
         `view_unavailable`. And what the logs raise.
         """
-        count = await self._fold(log_config, [CONFIG_STREAM], _fold_policies)
+        count = await self._fold(log_config, [CONFIG_STREAM], folding.fold_policies)
         streams = [name for name in await log_usage.streams() if name.startswith(USAGE_STREAMS)]
-        count += await self._fold(log_usage, streams, _fold_usage)
+        count += await self._fold(log_usage, streams, folding.fold_usage)
         # A policy adopted since the first look may have been used already; it stood in `config` before it was used.
-        return count + await self._fold(log_config, [CONFIG_STREAM], _fold_policies)
+        return count + await self._fold(log_config, [CONFIG_STREAM], folding.fold_policies)
 
     async def rebuild(self, log_usage: Readable, log_config: Readable) -> int:
         """Throw the view's content away and fold everything again. Raises: as `catch_up`."""
@@ -110,6 +96,11 @@ class Ledger:
         """What the view holds, and what it could not count. One pass over the entries."""
         with self._store.read() as db:
             return report.counts(db)
+
+    def cost_nanousd(self) -> int:
+        """Of every priced attempt; kept while folding, so that asking costs the same however much was used."""
+        with self._store.read() as db:
+            return folding.cost_nanousd(db)
 
     def dump(self) -> bytes:
         """The whole content, canonically: two views of the same logs are equal exactly if their dumps are."""
@@ -177,102 +168,4 @@ def _not_continued(stream: str, position: int) -> InterlockError:
         f"stream {stream!r} does not continue record {position}, which the ledger folded last: the log was cut off, "
         "changed or replaced; if it is right as it stands, rebuild the ledger",
         code="log_corrupt",
-    )
-
-
-def _fold_usage(db: sqlite3.Connection, batch: Sequence[Stored]) -> None:
-    seen = {(stored.stream, stored.seq): event for stored in batch if (event := decode(stored.record))}
-    readable = [(stored, seen.get((stored.stream, stored.seq))) for stored in batch]
-    _put_unread(db, [s for s, event in readable if event is None and s.record.type.startswith(USAGE_TYPES)])
-    records = [_record_row(stored, event) for stored, event in readable if event]
-    db.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", records)
-    touched = {row[:2] for row in records if row[1] != explain.REFUSED}
-    db.executemany("INSERT INTO touched VALUES (?, ?)", touched)
-    _refresh(db, seen)
-
-
-def _fold_policies(db: sqlite3.Connection, batch: Sequence[Stored]) -> None:
-    """Keep the prices of each version (the first record of one stands), and price what waited for them."""
-    adopted = [(stored, decode_policy(stored.record)) for stored in batch if stored.record.type == POLICY_ADOPTED]
-    _put_unread(db, [stored for stored, prices in adopted if prices is None])
-    for prices in (prices for _, prices in adopted if prices is not None):
-        body = msgspec.json.encode(prices, order="deterministic")
-        db.execute("INSERT OR IGNORE INTO policies VALUES (?, ?)", (prices.version, body))
-        db.execute(
-            "INSERT OR IGNORE INTO touched SELECT request_id, attempt FROM entries "
-            "WHERE policy = ? AND unpriced = 'policy_unknown'",
-            (prices.version,),
-        )
-    _refresh(db, {})
-
-
-def _put_unread(db: sqlite3.Connection, records: Iterable[Stored]) -> None:
-    rows = ((stored.stream, stored.seq, stored.record.id, stored.record.type) for stored in records)
-    db.executemany("INSERT INTO unread VALUES (?, ?, ?, ?)", rows)
-
-
-def _record_row(stored: Stored, event: Event) -> tuple[Any, ...]:
-    record = stored.record
-    attempt = explain.REFUSED if isinstance(event, Refused) else event.attempt
-    head = (record.id, record.type, record.at_ns, record.schema)
-    return (event.request_id, attempt, stored.stream, stored.seq, *head, record.payload)
-
-
-def _refresh(db: sqlite3.Connection, seen: Seen) -> None:
-    """Make the entries of the touched attempts again, each from all of its records."""
-    entries, waiting = [], []
-    prices = PriceBooks(db)
-    for key, rows in _touched(db):
-        row = _entry_row(rows, seen, prices)
-        if row is None:
-            waiting.append(key)
-        else:
-            entries.append(row)
-    if entries:
-        marks = ", ".join("?" * len(entries[0]))
-        db.executemany(f"INSERT OR REPLACE INTO entries VALUES ({marks})", entries)  # noqa: S608 - question marks
-    db.execute("DELETE FROM waiting WHERE (request_id, attempt) IN (SELECT request_id, attempt FROM touched)")
-    db.executemany("INSERT INTO waiting VALUES (?, ?)", waiting)
-    db.execute("DELETE FROM touched")
-
-
-def _touched(db: sqlite3.Connection) -> Iterator[tuple[tuple[str, int], list[Row]]]:
-    rows = db.execute(
-        "SELECT request_id, attempt, stream, seq, id, type, at_ns, schema, payload "
-        "FROM touched CROSS JOIN records USING (request_id, attempt) ORDER BY request_id, attempt, stream, seq"
-    )
-    for key, group in groupby(rows, key=itemgetter(0, 1)):
-        yield key, [Row(*row[2:]) for row in group]
-
-
-def _entry_row(rows: Sequence[Row], seen: Seen, prices: PriceBooks) -> tuple[Any, ...] | None:
-    """One attempt's row of `entries`, columns as in `store`; None if its opening has not been seen."""
-    opened, settled = standing(rows, Opened, seen), standing(rows, Settled, seen)
-    if opened.event is None or opened.row is None:
-        return None
-    entry = prices.entry(opened.event, settled.event)
-    return (
-        entry.request_id,
-        entry.attempt,
-        opened.row.at_ns,
-        entry.state,
-        entry.tenant,
-        entry.principal,
-        entry.key_id,
-        entry.session,
-        entry.mode,
-        entry.tier,
-        entry.deployment,
-        entry.provider,
-        entry.model,
-        entry.policy,
-        entry.outcome,
-        entry.source,
-        msgspec.json.encode(entry.usage, order="deterministic"),
-        entry.inconsistent,
-        *book.totals(entry.amount.lines).values(),
-        entry.amount.amount_nanousd,
-        entry.amount.unpriced,
-        opened.duplicates + settled.duplicates,
-        opened.conflicts + settled.conflicts,
     )

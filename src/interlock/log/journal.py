@@ -8,6 +8,7 @@ A crash may keep the first records of one append and lose the rest. It does not 
 
 import asyncio
 import fcntl
+import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -35,6 +36,7 @@ Sync = Literal["never", "tick"] | int
 STAGED_BYTES_MAX = 64 << 20
 """Payload bytes waiting for one flush."""
 
+_log = logging.getLogger(__name__)
 _RETRY_NS = 100_000_000  # how often a full disk is tried again
 _TYPES_MAX = 256
 _RESERVED = 5  # place in an Entry
@@ -129,6 +131,11 @@ class Journal(Log):
     def seq(self) -> int:
         """The last sequence number that stands (what is staged does not)."""
         return self._file.seq
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes appended since it was opened, `journal.opened` among them; what was cut back does not count."""
+        return self._file.written_bytes
 
     @property
     def writable(self) -> bool:
@@ -328,7 +335,10 @@ class Journal(Log):
 def _answer(entries: list[Entry], error: LogUnavailable | None) -> None:
     for _, _, _, _, done, _ in entries:
         if done:
-            done(error)
+            try:
+                done(error)
+            except Exception:  # a defect of one caller; the others wait for their answers
+                _log.exception("what waited for a record failed")
 
 
 def _sync_and_close(fd: int) -> None:

@@ -72,13 +72,12 @@ def parse(line: bytes) -> tuple[bytes, bytes, bytes]:
 
     Raises: ValueError: it is not exactly what `frame` would write; the message says what is wrong.
     """
-    fields = line[:-1].split(b"\t")
-    if len(fields) != 3 or len(fields[0]) != PREFIX_BYTES:
+    tab = line.find(b"\t", PREFIX_BYTES + 1)
+    if line.find(b"\t") != PREFIX_BYTES or tab < 0 or line.find(b"\t", tab + 1) >= 0:
         raise ValueError("this is not a line of the journal")
-    body = line[_BODY_FROM:-1]
-    if line != b"%016x %b\n" % (len(line) << 32 | crc32(body), body):
+    if line[:_BODY_FROM] != b"%016x " % (len(line) << 32 | crc32(line[_BODY_FROM:-1])) or line[-1:] != b"\n":
         raise ValueError("length or CRC do not match the line")
     chain = chain_of(line)
-    if chain.hex().encode() != fields[0][_BODY_FROM:]:
+    if chain.hex().encode() != line[_BODY_FROM:PREFIX_BYTES]:
         raise ValueError("the chain value is not as it was written")
-    return chain, fields[1], fields[2]
+    return chain, line[PREFIX_BYTES + 1 : tab], line[tab + 1 : -1]

@@ -1,7 +1,8 @@
 """Journals, read by another process while their owners write them.
 
 Takes no lock and writes nothing. A last line that is not complete yet is waited for. What lies before `after` is
-skipped by its seals, not read; the chain is checked from the start of the segment in which reading begins.
+skipped by its seals, not read; the chain is checked from the start of the segment in which reading begins, or from
+where the same reader stopped before: following a stream does not read it again and again.
 """
 
 import asyncio
@@ -9,6 +10,8 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
+
+import msgspec
 
 from interlock.errors import LocalError
 from interlock.log.check import LogCorrupt, check_stream
@@ -28,19 +31,42 @@ from interlock.log.segments import (
 _POLL_S = 0.05
 
 
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a reader stopped."""
+
+    number: int
+    """Of the segment."""
+    offset_bytes: int
+    position: Position
+
+
 class Tail:
     """The records of one journal after a seq, a batch at a time, across its segments. Blocking.
 
     Raises: LocalError `not_found` (from `poll`): records after `after` were dropped.
     """
 
-    def __init__(self, directory: Path, stream: str, after: int) -> None:
+    def __init__(self, directory: Path, stream: str, after: int, resume: Place | None = None) -> None:
+        """
+        Args:
+            resume: where an earlier reader of this stream stopped; used if it is not beyond `after`.
+        """
         self._directory = directory
         self._stream = stream
         self._after = after
         self._number = 0
         self._lock = threading.Lock()  # protects the open file: a cancelled read closes it while its thread still reads
         self._reader: SegmentReader | None = None
+        self._resume = resume if resume and resume.position.seq <= after else None
+
+    @property
+    def place(self) -> Place | None:
+        """Where reading stopped; None: nothing was opened."""
+        reader = self._reader
+        if reader is None:
+            return self._resume
+        position = Position(seq=reader.seq, chain=reader.chain)
+        return Place(number=self._number, offset_bytes=reader.offset_bytes, position=position)
 
     def close(self) -> None:
         """Waits for a `poll` on another thread to end."""
@@ -48,19 +74,19 @@ class Tail:
             if self._reader:
                 self._reader.close()
 
-    def poll(self) -> list[Stored]:
-        """The next records; none if there are none yet. Raises: LogCorrupt."""
+    def poll(self, until: int | None = None) -> list[Stored]:
+        """The next records, none after seq `until`; none if there are none yet. Raises: LogCorrupt."""
         with self._lock:
-            return self._poll()
+            return self._poll(until)
 
-    def _poll(self) -> list[Stored]:
+    def _poll(self, until: int | None) -> list[Stored]:
         while True:
             if self._reader is None and not self._open():
                 return []
             assert self._reader is not None
             # Looked for before reading: once a successor stands, nothing is written to this segment any more.
             successor = segment_path(self._directory, self._number + 1).exists()
-            if batch := self._reader.poll():
+            if batch := self._reader.poll(until):
                 if fresh := [stored for stored in batch if stored.seq > self._after]:
                     return fresh
             elif successor:
@@ -70,6 +96,8 @@ class Tail:
 
     def _open(self) -> bool:
         """Choose the segment in which the record after `after` stands or will stand."""
+        if self._resume and self._open_at(self._resume):
+            return True
         segments, seals = segment_numbers(self._directory), seal_numbers(self._directory)
         if not segments:
             return False
@@ -92,6 +120,16 @@ class Tail:
         self._number, self._reader = number, SegmentReader(path, self._stream, start)
         return True
 
+    def _open_at(self, place: Place) -> bool:
+        """Go on where a reader stopped, unless that segment was dropped since."""
+        path = segment_path(self._directory, place.number)
+        try:
+            self._reader = SegmentReader(path, self._stream, place.position, place.offset_bytes)
+        except FileNotFoundError:
+            return False
+        self._number = place.number
+        return True
+
     def _advance(self) -> None:
         assert self._reader is not None
         done = self._reader
@@ -111,12 +149,17 @@ class JournalReader:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._places: dict[str, Place] = {}
+        """By stream, where `read` stopped last: hints only, so that a caller that comes back reads what is new."""
 
     async def read(self, stream: str, *, after: int = 0) -> AsyncIterator[Stored]:
         """As `Log.read`. Raises also: LocalError `not_found`: some of those records were dropped."""
         head = await self.head(stream)
-        async for stored in read_directory(self._root / stream, stream, after, until=head):
-            yield stored
+        with closing(Tail(self._root / stream, stream, after, self._places.get(stream))) as tail:
+            async for stored in _records(tail, stream, after, until=head):
+                yield stored
+            if place := tail.place:
+                self._places[stream] = place
 
     async def follow(self, stream: str, *, after: int) -> AsyncIterator[Stored]:
         """As `Log.follow`; the stream's directory may not exist yet. Raises: as `read`."""
@@ -158,17 +201,21 @@ class JournalReader:
 async def read_directory(directory: Path, stream: str, after: int, *, until: int | None) -> AsyncIterator[Stored]:
     """Records of one journal after `after`, up to seq `until` (None: for ever)."""
     with closing(Tail(directory, stream, after)) as tail:
-        while until is None or after < until:
-            batch = await asyncio.to_thread(tail.poll)
-            for stored in batch:
-                if until is not None and stored.seq > until:
-                    return
-                yield stored
-                after = stored.seq
-            if not batch:
-                if until is not None:
-                    raise LogCorrupt(stream, after + 1, "the record is missing")
-                await asyncio.sleep(_POLL_S)
+        async for stored in _records(tail, stream, after, until):
+            yield stored
+
+
+async def _records(tail: Tail, stream: str, after: int, until: int | None) -> AsyncIterator[Stored]:
+    while until is None or after < until:
+        batch = await asyncio.to_thread(tail.poll, until)
+        for stored in batch:
+            yield stored
+        if batch:
+            after = batch[-1].seq
+        elif until is not None:
+            raise LogCorrupt(stream, after + 1, "the record is missing")
+        else:
+            await asyncio.sleep(_POLL_S)
 
 
 def journal_directories(root: Path) -> list[Path]:

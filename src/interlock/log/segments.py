@@ -22,6 +22,7 @@ from interlock.log.record import Stored, chain_start
 OPENED = "journal.opened"
 """Type of the record that each owner writes first."""
 
+_TAIL = 32 * 1024  # holds the last line of nearly every segment; it is looked for at each poll
 _CHUNK = 256 * 1024  # some 300 ordinary records: a few milliseconds of work between two looks at the event loop
 
 
@@ -157,12 +158,16 @@ class SegmentReader:
     such a part back and writes another in its place.
     """
 
-    def __init__(self, path: Path, stream: str, start: Position) -> None:
+    def __init__(self, path: Path, stream: str, start: Position, offset_bytes: int = 0) -> None:
+        """
+        Args:
+            start: what stands before the line at `offset_bytes`.
+        """
         self._stream = stream
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self.seq = start.seq
         self.chain = start.chain
-        self.offset_bytes = 0
+        self.offset_bytes = offset_bytes
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -173,8 +178,8 @@ class SegmentReader:
         """Bytes after the last whole line read."""
         return os.fstat(self._fd).st_size - self.offset_bytes
 
-    def poll(self) -> list[Stored]:
-        """The next whole lines, about 256 KiB of them; none if there is no whole one yet.
+    def poll(self, until: int | None = None) -> list[Stored]:
+        """The next whole lines, about 256 KiB of them, none after seq `until`; none if there is no whole one yet.
 
         Raises: LogCorrupt.
         """
@@ -193,6 +198,8 @@ class SegmentReader:
             raise LogCorrupt(self._stream, self.seq, "the file was cut before this record's end")
         records: list[Stored] = []
         for line in chunk[:end].split(b"\n")[:-1]:
+            if self.seq == until:
+                break
             try:
                 records.append(self._take(line + b"\n"))
             except LogCorrupt:
@@ -217,14 +224,18 @@ def last_line(path: Path, stream: str) -> tuple[bytes, int, bytes]:
 
     Raises: LogCorrupt: more bytes follow it than any line has.
     """
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 2 * LINE_BYTES_MAX))
-        tail = file.read(2 * LINE_BYTES_MAX)
-    end = tail.rfind(b"\n") + 1
+    for looked_at in (_TAIL, 2 * LINE_BYTES_MAX):
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - looked_at))
+            tail = file.read(looked_at)
+        end = tail.rfind(b"\n") + 1
+        begin = tail.rfind(b"\n", 0, max(0, end - 1)) + 1
+        if begin or len(tail) == size:
+            break
     if len(tail) - end > LINE_BYTES_MAX:
         raise LogCorrupt(stream, 0, f"the end of {path.name} is longer than any line")
-    return tail[tail.rfind(b"\n", 0, max(0, end - 1)) + 1 : end], size - (len(tail) - end), tail[end:]
+    return tail[begin:end], size - (len(tail) - end), tail[end:]
 
 
 def position_after(directory: Path, number: int, line: bytes, stream: str) -> Position:

@@ -2,9 +2,11 @@
 
 import msgspec
 
+from interlock.errors import TransientError
 from interlock.gateway import Credential, Deployment, Policy
 from interlock.identity import CONFIG, Generation
 from interlock.local.child import KEY_ENV
+from interlock.log import Stored
 from interlock.log.sqlite import SqliteLog
 
 
@@ -26,9 +28,9 @@ class PolicySource:
             return None
         policy = None
         for stored in self._log.read_after("config", self._seq):
-            self._seq = stored.seq
             if stored.record.type == "policy.adopted":
-                policy = msgspec.json.decode(stored.record.payload, type=Policy)
+                policy = _decoded(stored)
+            self._seq = stored.seq  # not past one that cannot be read: the older policy must not stay in force unsaid
         self.seen = head
         return self._placed(policy) if policy is not None else None
 
@@ -44,3 +46,11 @@ class PolicySource:
 
         deployments = {name: place(deployment) for name, deployment in policy.deployments.items()}
         return msgspec.structs.replace(policy, deployments=deployments)
+
+
+def _decoded(stored: Stored) -> Policy:
+    try:
+        return msgspec.json.decode(stored.record.payload, type=Policy)
+    except msgspec.DecodeError as error:
+        why = f"record {stored.seq} of stream 'config' is not a policy known here: {error}"
+        raise TransientError(why, code="not_ready") from error

@@ -56,6 +56,7 @@ class Supervisor:
 
     async def run(self) -> int:
         """Until SIGTERM or SIGINT. Raises: LocalError: a port or the data directory is taken."""
+        os.umask(0o077)  # what is written here and by every child is for this user alone
         self._places.create()
         self._own_data_dir()
         data, api, control = self._bind()
@@ -80,6 +81,7 @@ class Supervisor:
             # Workers first: while they drain, the control side still folds what they write.
             for worker in workers:
                 worker.stop()
+            data.close()  # with the workers' own copies: new connections are refused, not left waiting for nobody
             await asyncio.wait(running)
             for other in others:
                 other.stop()
@@ -102,8 +104,10 @@ class Supervisor:
             ("--api-port", listen.host, listen.api_port),
             ("--control-port", listen.control_host, listen.control_port),
         )
-        sockets = [_listening(option, host, port) for option, host, port in wanted]
-        return sockets[0], sockets[1], sockets[2]
+        data, api, control = (_listening(option, host, port) for option, host, port in wanted)
+        ports = [each.getsockname()[1] for each in (data, api, control)]  # not as wanted where that was 0
+        self._listen = msgspec.structs.replace(listen, port=ports[0], api_port=ports[1], control_port=ports[2])
+        return data, api, control
 
     # children
 
@@ -231,7 +235,7 @@ def _listening(option: str, host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listening.close()
         why = getattr(error, "strerror", None) or str(error)
-        raise LocalError(f"{option}: cannot listen on {host}:{port}: {why}", field=option) from error
+        raise LocalError(f"{option}: cannot listen on {host}:{port}: {why}", code="conflict") from error
     listening.listen(BACKLOG)
     listening.setblocking(False)
     return listening

@@ -83,11 +83,12 @@ class Worker:
         ]
         await self._stopping.wait()
         server.close()
-        self.gateway.drain()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE_S):
-                while not self.gateway.drained:  # noqa: ASYNC110 - asked 50 times a second, once in a process's life
+                self.gateway.drain()
+                while not self.gateway.drained:
                     await asyncio.sleep(0.02)
+                    self.gateway.drain()  # again: a connection accepted in the last tick was made after the first time
         for exchange in list(self.gateway.exchanges):
             exchange.cancel()
         for task in tasks:
@@ -124,6 +125,7 @@ class Worker:
             **_series("interlock_tokens_total", ("deployment", "kind"), gateway.tokens),
             "interlock_open_attempts": len(gateway.exchanges),
             "interlock_connections": len(gateway.connections),
+            "interlock_journal_bytes_total": self._journal.written_bytes,
         }
         if gateway.upstreams or gateway.not_ready:
             numbers[f'interlock_policy_info{{version="{gateway.policy.version}"}}'] = 1
@@ -183,8 +185,8 @@ def main(argv: list[str] | None = None) -> int:
     async def run() -> None:
         await Worker(options, asyncio.get_running_loop()).run()
 
-    # What was imported stays: leave it out of every collection. And collect rarely: requests leave no cycles behind, but
-    # a hundred of them at once are more new objects than the usual 700.
+    # What was imported stays: leave it out of every collection. And collect rarely: requests leave no cycles behind,
+    # but a hundred of them at once are more new objects than the usual 700.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     try:

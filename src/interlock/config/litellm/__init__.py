@@ -98,6 +98,8 @@ def _total(document: Mapping[Any, Any], left: LeftOut) -> str:
 def _write(routes: Routes, total_s: str, left_out: list[str]) -> Iterator[str]:
     yield "# Translated from a LiteLLM configuration. What was not carried over is listed at the end."
     yield "# Boundaries are not declared there: add `boundary = { ... }` to each deployment that is to be inside one."
+    if any(entry.assumed for entry in routes.deployments.values()):
+        yield "# Capabilities marked `assumed` were not told (LiteLLM forwards all): strike out what a model lacks."
     yield ""
     yield "# Calls for `auto`, and for a name that nobody configured if those are let in, take this tier."
     yield f"default_tier = {_text(next(iter(routes.tiers)))}"
@@ -134,10 +136,9 @@ def _deployment(name: str, entry: Entry) -> Iterator[str]:
         yield f"credential = {{ env = {_text(entry.variable)} }}"
     if entry.context:
         yield f"context_window = {entry.context}"
-    if entry.assumed:
-        yield "# The file did not say, and LiteLLM forwards whatever is asked: strike out what the model cannot do."
     if entry.capabilities:
-        yield f"capabilities = {_list(entry.capabilities)}"
+        assumed = "  # assumed" if entry.assumed else ""
+        yield f"capabilities = {_list(entry.capabilities)}{assumed}"
     if entry.price is not None:
         yield f"price = {_price(entry)}"
 

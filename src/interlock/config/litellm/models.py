@@ -122,7 +122,7 @@ def _entry(index: int, item: Any, credentials: Mapping[str, dict[Any, Any]], lef
     info = item.get("model_info") if isinstance(item.get("model_info"), dict) else {}
     why, provider, model, base_url = _place(group, params, info)
     if why or provider is None:
-        left.add(path, f"the whole deployment: {why}")
+        left.add(path, f"{params['model']!r} as a whole: {why}")
         return None
     entry = Entry(index=index, group=group, provider=provider.name, model=model, base_url=base_url)
     entry.id = info["id"] if isinstance(info.get("id"), str) else ""

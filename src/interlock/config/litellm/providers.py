@@ -1,6 +1,7 @@
 """LiteLLM's providers that speak a format of ours, and where they are. The others are left out by name.
 
-Source: the provider pages of LiteLLM's documentation (prefixes, default addresses, key variables), read in 2026.
+Prefixes, key variables and default addresses were compared with the LiteLLM 1.106 package, by hand; no test does. The
+addresses are each provider's OpenAI-compatible endpoint (for ollama and gemini LiteLLM itself uses the native one).
 """
 
 from urllib.parse import urlsplit
@@ -36,7 +37,7 @@ PROVIDERS = {
     "mistral": Provider("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
     "deepseek": Provider("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
     "openrouter": Provider("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
-    "together_ai": Provider("together", "https://api.together.xyz/v1", "TOGETHERAI_API_KEY"),
+    "together_ai": Provider("together", "https://api.together.ai/v1", "TOGETHERAI_API_KEY"),
     "fireworks_ai": Provider("fireworks", "https://api.fireworks.ai/inference/v1", "FIREWORKS_AI_API_KEY"),
     "xai": Provider("x-ai", "https://api.x.ai/v1", "XAI_API_KEY"),
     "cerebras": Provider("cerebras", "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY"),

@@ -5,6 +5,7 @@ known (exchange.py), so a failure says how far the request came.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, cast
@@ -17,6 +18,9 @@ IDLE_S_MAX = 30.0
 """Upstreams close idle connections after a minute or so; a connection younger than this is rarely found dead."""
 WAITING_MAX = 1024
 """Requests that wait for a connection to one upstream."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -55,6 +59,9 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._sink: Sink | None = None
         self._used = False
+        self.counted = False
+        """Whether the dial that made it has returned: until then the dial answers for it."""
+        self.gone = False
         self.idle_since_s = 0.0
         self.peer = ""
 
@@ -109,6 +116,13 @@ class Connection(asyncio.Protocol):
             assert self._transport is not None
             self._transport.abort()  # bytes nobody asked for: what follows could not be trusted
             return
+        try:
+            self._read(data)
+        except Exception:  # a defect of ours: it must cost this call alone, and the caller must hear of it
+            _log.exception("an answer could not be handled")
+            self._fail("internal", "a defect in Interlock; its log has more")
+
+    def _read(self, data: bytes) -> None:
         if self._status == 0:
             self._head_bytes += len(data)
         problem = ""
@@ -116,7 +130,9 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             problem = "the upstream switched protocols"
-        except (httptools.HttpParserError, httptools.HttpParserCallbackError) as error:
+        except httptools.HttpParserCallbackError as error:
+            raise error.__context__ or error from None
+        except httptools.HttpParserError as error:
             problem = f"the upstream's answer is not valid HTTP: {error}"
         if self._status == 0 and self._head_bytes > HEAD_BYTES_MAX:
             problem = f"the upstream's headers exceed {HEAD_BYTES_MAX} bytes"
@@ -129,13 +145,14 @@ class Connection(asyncio.Protocol):
             self._fail("upstream_invalid", problem)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.gone = True
         self._pool.lost(self)
         if self._sink is None:
             return
         if exc is None and self._status and not self._framed:
             self._complete = True  # a body without length ends with the connection
             sink, self._sink = self._sink, None
-            sink.on_end()
+            _end(sink)
             return
         stale = self._used and self._head_bytes == 0
         where = "before the answer" if self._head_bytes == 0 else "in the middle of the answer"
@@ -143,11 +160,18 @@ class Connection(asyncio.Protocol):
 
     # httptools' callbacks
 
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._keep_alive = False  # more bytes than the answer, which nobody asked for: none is handed on
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.setdefault(name.lower(), value)
+        if self._status == 0:  # a trailer must not become a header after the head was handed on
+            self._headers.setdefault(name.lower(), value)
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
+        if self._complete:
+            return
         if status < 200:
             self._headers = {}
             return
@@ -160,7 +184,8 @@ class Connection(asyncio.Protocol):
             self._sink.on_head(status, headers, self.peer)
 
     def on_body(self, data: bytes) -> None:
-        self._parts.append(data)  # handed on once a read, not once a chunk
+        if not self._complete:
+            self._parts.append(data)  # handed on once a read, not once a chunk
 
     def on_message_complete(self) -> None:
         if self._status:
@@ -169,13 +194,15 @@ class Connection(asyncio.Protocol):
     def _finish(self, *, reusable: bool) -> None:
         sink, self._sink = self._sink, None
         self._used = True
-        if reusable and self._keep_alive and self.usable:
+        assert self._transport is not None
+        # An answer that came early leaves a rest of its request, which the upstream may not want to read any more.
+        if reusable and self._keep_alive and self.usable and not self._transport.get_write_buffer_size():
             self.resume()
             self._pool.release(self)
         else:
             self.close()
         if sink is not None:
-            sink.on_end()
+            _end(sink)
 
     def _fail(self, code: str, message: str, *, stale: bool = False) -> None:
         sink, self._sink = self._sink, None
@@ -183,6 +210,14 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         if sink is not None:
             sink.on_failed(Failure(code, message, True, stale))
+
+
+def _end(sink: Sink) -> None:
+    try:
+        sink.on_end()
+    except Exception:  # a defect of ours
+        _log.exception("an answer could not be handled")
+        sink.on_failed(Failure("internal", "a defect in Interlock; its log has more", True))
 
 
 class Ticket:
@@ -247,6 +282,8 @@ class Pool:
             self._connect(ticket)
         elif len(self._waiting) < WAITING_MAX:
             self._waiting.append(ticket)
+            if self._idle:  # not good enough (`fresh`): it makes room for a new one
+                self._idle.pop(0).close()
         else:
             self._loop.call_soon(ticket.fail, "busy", "too many requests wait for this upstream")
         return ticket
@@ -266,16 +303,23 @@ class Pool:
 
     def lost(self, connection: Connection) -> None:
         """The connection is gone."""
-        self._open -= 1
         if connection in self._idle:
             self._idle.remove(connection)
+        if connection.counted:
+            self._leave()
+
+    def _leave(self) -> None:
+        """There is one connection less: room for those who wait."""
+        self._open -= 1
         while self._waiting and self._open < self._size:
             ticket = self._waiting.popleft()
             if ticket.live:
                 self._connect(ticket)
 
     def sweep(self, now_s: float) -> None:
-        """Close what was idle for too long."""
+        """Close what was idle for too long, and forget who does not wait any more."""
+        if self._waiting:
+            self._waiting = deque(ticket for ticket in self._waiting if ticket.live)
         for connection in self._idle:
             if now_s - connection.idle_since_s > IDLE_S_MAX:
                 connection.close()
@@ -295,13 +339,16 @@ class Pool:
     async def _dial_for(self, ticket: Ticket) -> None:
         try:
             connection = await self._dial(lambda: Connection(self))
+            if connection.gone:
+                raise ConnectionError("the upstream closed it at once")
         except TimeoutError:
-            self._open -= 1
+            self._leave()
             ticket.fail("upstream_unreachable", "connecting to the upstream took too long")
-        except OSError as error:
-            self._open -= 1
+        except (OSError, ValueError) as error:  # ValueError: a host or proxy whose name or port cannot be one
+            self._leave()
             ticket.fail("upstream_unreachable", f"no connection to the upstream: {error}")
         else:
+            connection.counted = True
             if ticket.live:
                 ticket.give(connection)
             else:

@@ -5,6 +5,7 @@ It frames answers and keeps deadlines. What a request means, who may send it and
 """
 
 import asyncio
+import logging
 from collections import deque
 from http import HTTPStatus
 from typing import Protocol, cast
@@ -26,6 +27,9 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 def status_line(status: int) -> bytes:
     """The status line, also for a status nobody registered (529)."""
     return _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Status\r\n".encode()
+
+
+_log = logging.getLogger(__name__)
 
 
 class Running(Protocol):
@@ -76,6 +80,9 @@ class ServerConnection(asyncio.Protocol):
         self._chunked = False
         self._closing = False
         self._held = 0
+        self._bodies = 0  # bytes of complete bodies, from here to the end of their answers
+        self._body = 0  # of these, of the one being answered
+        self._paused = False
         self._waits_for = (False, False)
         self.deadline_s = 0.0
         """When `expire` is due, on the loop's clock; 0: never."""
@@ -102,12 +109,16 @@ class ServerConnection(asyncio.Protocol):
         return False  # closes the transport, which cancels what runs
 
     def pause_writing(self) -> None:
+        self._paused = True
         if self._running is not None:
             self._running.pause()
 
     def resume_writing(self) -> None:
+        self._paused = False
         if self._running is not None:
             self._running.resume()
+        elif self._queue:
+            self._next()
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
@@ -121,7 +132,12 @@ class ServerConnection(asyncio.Protocol):
                 self._queue_error(event)
             if self._closing:
                 return
-        self._hold(self._reader.held if self._reader.in_body else 0)
+        arriving = self._arriving()
+        self._hold(self._bodies + arriving)
+        unannounced = arriving and self._head is not None and self._head.length is None
+        if unannounced and self._handler.held_bytes > self._handler.limits.held_bytes:
+            self._queue_error(LocalError("the server holds as many bodies as it may; retry", code="busy"))
+            return
         if self._answering is None:
             self._set_deadline()
 
@@ -140,8 +156,8 @@ class ServerConnection(asyncio.Protocol):
                 self._queue_error(self._refusal)
                 return
             self._reader.discard = True
-        elif head.expects_continue:
-            self._transport.write(_CONTINUE)
+        elif head.expects_continue and self._answering is None and not self._queue:
+            self._transport.write(_CONTINUE)  # never amid another answer; a client does not wait for it for ever
 
     def _on_body(self, body: Body) -> None:
         assert self._head is not None
@@ -159,21 +175,28 @@ class ServerConnection(asyncio.Protocol):
 
     def _enqueue(self, head: Head, what: Body | LocalError) -> None:
         self._queue.append((head, what, True))
-        if self._answering is None:
+        self._bodies += len(what.data) if type(what) is Body else 0
+        if self._answering is None and not self._paused:
             self._next()
         elif len(self._queue) >= self._handler.limits.pipelined:
             self._transport.pause_reading()
 
     def _next(self) -> None:
-        while self._queue and self._answering is None and not self._closing:
+        # Not while the client leaves an earlier answer unread: what is begun now could not be told to pause.
+        while self._queue and self._answering is None and not self._closing and not self._paused:
             head, what, readable = self._queue.popleft()
             if isinstance(what, LocalError):
                 self._fail(what, head, keep_alive=readable)
                 continue
             assert head is not None
             self._answering = head
+            self._body = len(what.data)
             self.deadline_s = 0.0
-            self._running = self._handler.begin(self, head, what.data)
+            try:
+                self._running = self._handler.begin(self, head, what.data)
+            except Exception:  # a defect of ours: it must cost this call alone
+                _log.exception("a request could not be handled")
+                self.fail_answer(head)
             if self._answering is None:
                 self._running = None
 
@@ -213,11 +236,20 @@ class ServerConnection(asyncio.Protocol):
             self._transport.write(b"0\r\n\r\n")
         self._finish(self._keeps(head))
 
+    def fail_answer(self, head: Head) -> None:
+        """After a defect: say so if nothing was said yet, and close."""
+        if self._answering is not None:
+            self._fail(LocalError("a defect in Interlock; its log has more", code="internal"), head)
+
     def _keeps(self, head: Head) -> bool:
         return head.keep_alive and head.chunks and not self._handler.draining
 
     def _finish(self, keep_alive: bool) -> None:
         self._answering = self._running = None
+        if self._body:
+            self._bodies -= self._body
+            self._body = 0
+            self._hold(self._bodies + self._arriving())
         if not keep_alive:
             self._close()
             return
@@ -246,6 +278,7 @@ class ServerConnection(asyncio.Protocol):
             self.deadline_s = self._loop.time() + LINGER_S
         else:
             self._transport.close()
+            self.deadline_s = self._loop.time() + self._handler.limits.keep_alive_s  # for what it has not read yet
 
     # time and memory
 
@@ -279,6 +312,12 @@ class ServerConnection(asyncio.Protocol):
         if self.deadline_s == 0.0 or waits_for != self._waits_for or reader.idle:
             self._waits_for = waits_for
             self.deadline_s = self._loop.time() + wait
+
+    def _arriving(self) -> int:
+        """Bytes of body set aside for the request being read: all that it announced, or what came of it."""
+        if not self._reader.in_body or self._head is None or self._refusal is not None:
+            return 0
+        return self._head.length or self._reader.held
 
     def _hold(self, held: int) -> None:
         self._handler.held_bytes += held - self._held

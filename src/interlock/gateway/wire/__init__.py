@@ -1,6 +1,6 @@
 """The three wire formats: what the gateway reads from them and splices into them while bytes pass through. No I/O."""
 
-from interlock.gateway.wire.errors import error_body, error_event
+from interlock.gateway.wire.errors import error_body, error_event, in_format
 from interlock.gateway.wire.models import Model, listing, one
 from interlock.gateway.wire.reading import Reading, read_whole
 from interlock.gateway.wire.request import ESTIMATE_RULE, Call, read
@@ -18,6 +18,7 @@ __all__ = [
     "asking_usage",
     "error_body",
     "error_event",
+    "in_format",
     "listing",
     "model_span",
     "one",

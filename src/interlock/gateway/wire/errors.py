@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from interlock.gateway.wire.reading import decoded
 from interlock.gateway.wire.tap import StreamTap
 from interlock.ledger import Format
 
@@ -52,6 +53,23 @@ def error_event(
         name = "event: error\n" if format == "messages" else ""
         content = _error(format, status, code, message, request_id, field)
     return b"%bdata: %b\n\n" % (name.encode(), msgspec.json.encode(content))
+
+
+def in_format(format: Format, status: int, body: bytes, request_id: str) -> bytes:
+    """An upstream's error answer in the client's format: as it came if it is so already, else with its message.
+
+    Servers that speak a format often have one shape of error for all (llama.cpp), and what stands before them answers
+    in HTML.
+    """
+    document = decoded(body) or {}
+    error = document.get("error")
+    message = error.get("message") if isinstance(error, dict) else None
+    if isinstance(message, str) and (format != "messages" or document.get("type") == "error"):
+        return body
+    said = (
+        message if isinstance(message, str) else error if isinstance(error, str) else f"the upstream answered {status}"
+    )
+    return error_body(format, status=status, code="upstream_error", message=said[:2000], request_id=request_id)
 
 
 def _error(format: Format, status: int, code: str, message: str, request_id: str, field: str | None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Whole answers in their documented shape, read in one typed pass: a fifth of the cost of the long way.
 
-It reads only what it is sure of. An error, a figure that is odd, a field of another type: `read` says no, and the answer
-goes the long way (reading.py), which is total. Tests hold the two against each other.
+It reads only what it is sure of. An error, a figure that is odd, a field of another type: `read` says no, and the
+answer goes the long way (reading.py), which is total. Tests hold the two against each other.
 """
 
 from typing import Annotated, Protocol

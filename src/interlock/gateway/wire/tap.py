@@ -8,6 +8,8 @@ forwards only a chat usage that the client did not ask for is taken out (`hide_u
 import re
 from typing import Any, NamedTuple
 
+import msgspec
+
 from interlock.gateway.wire import scan
 from interlock.gateway.wire.reading import (
     STREAM_RULE,
@@ -25,6 +27,9 @@ _COMMA, _BACKSLASH = b",\\"
 EVENT_BYTES_MAX = 8 * 1024 * 1024
 """A longer event passes unread and is not held back. Room for an image as base64 in a `response.completed`."""
 
+REPORTED_OUTPUT_RULE = "reported-output/1"
+"""The output was reported, the input was not and is estimated."""
+
 _END = re.compile(rb"\n\r?\n")
 _DATA = re.compile(rb"^data:[ ]?([^\r\n]*)", re.MULTILINE)
 _NAME = re.compile(rb"^event:[ ]?([^\r\n]*)", re.MULTILINE)
@@ -36,7 +41,7 @@ class StreamTap(Reading):
     Lines may end in LF or CRLF. The forwarded bytes and the readings do not depend on how the stream was cut.
     """
 
-    __slots__ = ("_carry", "_hide_usage", "_last", "_unread")
+    __slots__ = ("_carry", "_hide_usage", "_last", "_unread", "opening", "repaired")
     rule = STREAM_RULE
 
     def __new__(cls, format: Format, *, hide_usage: bool = False) -> "StreamTap":
@@ -45,6 +50,10 @@ class StreamTap(Reading):
     def __init__(self, format: Format, *, hide_usage: bool = False) -> None:
         """hide_usage: chat only; the client did not ask for usage and is not to see it."""
         super().__init__(format)
+        self.opening = ("msg_unnamed", "", 0)
+        """Id, model and input tokens (estimated) for a Messages stream that has no `message_start`."""
+        self.repaired = ""
+        """The event that the upstream left out and that was put in."""
         self._hide_usage = hide_usage
         self._carry = bytearray()  # the event that is not whole yet
         self._unread = 0  # bytes already forwarded of an event that is too long
@@ -209,14 +218,32 @@ def _hidden(event: bytes) -> bytes:
 
 
 class _MessagesTap(StreamTap):
-    __slots__ = ("_cumulative", "_raw_start")
+    __slots__ = ("_begun", "_cumulative", "_output", "_raw_start")
 
     def __init__(self, format: Format, *, hide_usage: bool = False) -> None:
         super().__init__(format, hide_usage=hide_usage)
+        self._begun = False
         self._cumulative: dict[str, Any] = {}
+        self._output: int | None = None  # reported, but no input with it
         self._raw_start = b"null"
 
+    def estimate(self) -> tuple[dict[str, int], str]:
+        """As ever, but an output that was reported is taken."""
+        usage, rule = super().estimate()
+        return (usage, rule) if self._output is None else ({**usage, "output": self._output}, REPORTED_OUTPUT_RULE)
+
     def _event(self, event: bytes) -> bytes:
+        if self._begun:
+            return self._next(event)
+        kind = (decoded(_payload(event)) or {}).get("type")
+        self._begun = kind not in (None, "ping")
+        if kind not in ("content_block_start", "content_block_delta", "message_delta"):
+            return self._next(event)
+        # llama.cpp forgets message_start where the first token is part of a character; every client fails without it
+        self.repaired = "message_start"
+        return _message_start(*self.opening) + self._next(event)
+
+    def _next(self, event: bytes) -> bytes:
         if event.startswith(b"event: content_block_delta\n"):
             self._content(len(event))
             return event
@@ -254,13 +281,23 @@ class _MessagesTap(StreamTap):
         if isinstance(usage, dict):
             self._accumulated(usage)
             raw = b'{"message_start":%b,"message_delta":%b}' % (self._raw_start, raw_usage(payload))
-            if "output_tokens" in usage:  # the one in message_start is not final
-                self._reported(messages_usage(self._cumulative), raw)
+            figures = messages_usage(self._cumulative)
+            if "output_tokens" in usage and "input" in figures.usage:  # the output in message_start is not final
+                self._reported(figures, raw)
+            elif "output_tokens" in usage:
+                self._output, self.raw = figures.usage.get("output"), raw
 
     def _accumulated(self, usage: dict[str, Any]) -> None:
         self._cumulative = merged(self._cumulative, usage)
         figures = messages_usage(self._cumulative)
         self._input = {kind: count for kind, count in figures.usage.items() if PARENTS.get(kind, kind) != "output"}
+
+
+def _message_start(id: str, model: str, input_tokens: int) -> bytes:
+    usage = {"input_tokens": input_tokens, "output_tokens": 1}
+    message: dict[str, Any] = {"id": id, "type": "message", "role": "assistant", "model": model, "content": []}
+    message |= {"stop_reason": None, "stop_sequence": None, "usage": usage}
+    return b"event: message_start\ndata: %b\n\n" % msgspec.json.encode({"type": "message_start", "message": message})
 
 
 _RESPONSE_READ = frozenset(

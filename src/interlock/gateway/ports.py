@@ -1,0 +1,46 @@
+"""What the gateway asks of others: who may come in, and where usage is written down."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from interlock.errors import LogUnavailable
+from interlock.identity import Denied, Key, Scope
+
+
+class Admits(Protocol):
+    """The Directory, as new as the last change anybody was told of."""
+
+    def admit(self, secret: str, now_ns: int, scope: Scope) -> Key | Denied:
+        """The key, or why not."""
+        ...
+
+    def boundaries(self, key: Key) -> tuple[str, ...]:
+        """Names of the profiles the key is under."""
+        ...
+
+
+class UsageJournal(Protocol):
+    """The hot path's log: what is staged in one tick of the loop is written at once at its end."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether the last write went well."""
+        ...
+
+    @property
+    def seq(self) -> int:
+        """The last number that stands; what is staged comes after it."""
+        ...
+
+    def stage(
+        self,
+        id: str,
+        type: str,
+        at_ns: int,
+        payload: bytes,
+        done: Callable[[LogUnavailable | None], None] | None = None,
+        *,
+        reserved: bool = False,
+    ) -> None:
+        """Write at the end of this tick, then call `done`. `reserved`: may use the room that is set aside."""
+        ...

@@ -1,0 +1,98 @@
+"""The boundary against a plain restatement of it, and: knowing less never lets more through."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interlock.gateway.boundary import refusal
+from interlock.gateway.policy import Facts, Profile
+
+PLACES = st.sampled_from(["eu", "us", "de"])
+FLAG = st.sampled_from([None, True, False])
+FACTS = st.builds(
+    Facts,
+    geographies=st.lists(PLACES, max_size=2, unique=True).map(tuple),
+    retention_days=st.none() | st.integers(0, 3),
+    human_review=FLAG,
+    training=FLAG,
+    local=st.booleans(),
+)
+PROFILE = st.builds(
+    Profile,
+    name=st.just("p"),
+    geographies=st.none() | st.lists(PLACES, max_size=2, unique=True).map(tuple),
+    retention_days_max=st.none() | st.integers(0, 3),
+    human_review=FLAG,
+    training=FLAG,
+    local_only=st.booleans(),
+)
+
+
+def satisfied(facts: Facts, profile: Profile) -> bool:
+    """Clause by clause, as the policy's docstrings say it."""
+    places, allowed, days = facts.geographies, profile.geographies, profile.retention_days_max
+    return (
+        (facts.local or not profile.local_only)
+        and (allowed is None or (set(places) <= set(allowed) and (bool(places) or facts.local)))
+        and (days is None or (facts.retention_days is not None and facts.retention_days <= days))
+        and (profile.human_review is not False or facts.human_review is False)
+        and (profile.training is not False or facts.training is False)
+    )
+
+
+@given(FACTS, st.lists(PROFILE, max_size=3))
+def test_all_clauses_of_all_profiles_must_hold(facts: Facts, profiles: list[Profile]) -> None:
+    assert (refusal(facts, profiles) == "") is all(satisfied(facts, profile) for profile in profiles)
+
+
+@given(FACTS, PROFILE, st.sampled_from(["retention_days", "human_review", "training", "local", "geographies"]))
+def test_knowing_less_never_lets_more_through(facts: Facts, profile: Profile, forgotten: str) -> None:
+    unset = {"local": False, "geographies": ()}.get(forgotten)
+    less = msgspec.structs.replace(facts, **{forgotten: unset})
+    # A local place without geographies is where the operator is: the one fact whose absence is not ignorance.
+    if refusal(facts, [profile]) and not (forgotten == "geographies" and facts.local):
+        assert refusal(less, [profile])
+
+
+@given(FACTS, st.lists(PROFILE, max_size=2), PROFILE)
+def test_another_profile_never_lets_more_through(facts: Facts, profiles: list[Profile], another: Profile) -> None:
+    if refusal(facts, profiles):
+        assert refusal(facts, [*profiles, another])
+        assert refusal(facts, [another, *profiles])
+
+
+@pytest.mark.parametrize(
+    ("profile", "why"),
+    [
+        (Profile(name="p", local_only=True), "local_only: the deployment is not declared local"),
+        (Profile(name="p", geographies=("eu",)), "geographies: not declared"),
+        (Profile(name="p", geographies=()), "geographies: not declared"),
+        (Profile(name="p", retention_days_max=30), "retention_days: not declared"),
+        (Profile(name="p", human_review=False), "human_review: not declared"),
+        (Profile(name="p", training=False), "training: not declared"),
+    ],
+)
+def test_what_is_not_declared_is_refused_by_name(profile: Profile, why: str) -> None:
+    assert refusal(Facts(), [profile]) == f"boundary p: {why}"
+
+
+@pytest.mark.parametrize(
+    ("facts", "profile", "why"),
+    [
+        (Facts(geographies=("eu", "us")), Profile(name="p", geographies=("eu",)), "geographies: us outside eu"),
+        (Facts(geographies=("eu",)), Profile(name="p", geographies=()), "geographies: eu outside (none allowed)"),
+        (Facts(retention_days=31), Profile(name="p", retention_days_max=30), "retention_days: 31 is more than 30"),
+        (Facts(human_review=True), Profile(name="p", human_review=False), "human_review: not allowed"),
+        (Facts(training=True), Profile(name="p", training=False), "training: not allowed"),
+    ],
+)
+def test_what_is_declared_and_outside_is_refused_by_name(facts: Facts, profile: Profile, why: str) -> None:
+    assert refusal(facts, [profile]) == f"boundary p: {why}"
+
+
+def test_the_edges_are_inside() -> None:
+    assert refusal(Facts(retention_days=30), [Profile(name="p", retention_days_max=30)]) == ""
+    assert refusal(Facts(retention_days=0), [Profile(name="p", retention_days_max=0)]) == ""
+    assert refusal(Facts(local=True), [Profile(name="p", geographies=("eu",), local_only=True)]) == ""
+    assert refusal(Facts(), [Profile(name="p", human_review=True, training=True)]) == ""
