@@ -94,10 +94,12 @@ class Gateway:
 
     def set_loading(self, deployment: str, why: str) -> None:
         """`why` a deployment cannot serve yet; empty: it can."""
+        if why == self._loading.get(deployment, ""):
+            return
         if why:
             self._loading[deployment] = why
         else:
-            self._loading.pop(deployment, None)
+            del self._loading[deployment]
         self._update_ready()
 
     def _update_ready(self) -> None:

@@ -104,6 +104,8 @@ def make_upstreams(
             faults[name] = error.message
         except OSError as error:
             faults[name] = f"ca_bundle: {error.strerror or error}"
+        except ValueError as error:  # of the environment's proxy
+            faults[name] = f"proxy: {error}"
         else:
             needed.add(place)
             upstreams[name] = Upstream(deployment, pools[place], secret)

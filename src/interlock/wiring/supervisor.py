@@ -6,10 +6,12 @@ worker is started again, so an attempt is never open under an owner that did not
 """
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +29,7 @@ from interlock.wiring.settle import settle_all_lost, settle_lost
 BACKLOG = 4096
 WORKERS_MAX = 256
 PROBE_S = 0.1
+SETTLE_AGAIN_S = 1.0
 CHILD_GRACE_S = 40.0
 """Longer than a worker takes to drain (worker.GRACE_S)."""
 
@@ -51,8 +54,9 @@ class Supervisor:
         self._listen = listen
         self._workers = workers
         self._clock = SystemClock()
-        self._control: Child
+        self._control: Child | None = None
         self._local: LocalModel | None = None
+        self._stopping = asyncio.Event()
 
     async def run(self) -> int:
         """Until SIGTERM or SIGINT. Raises: LocalError: a port or the data directory is taken."""
@@ -60,22 +64,21 @@ class Supervisor:
         self._places.create()
         self._own_data_dir()
         data, api, control = self._bind()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         settled = await settle_all_lost(self._places.journal, self._clock)
         for stream, count in settled.items():
             if count:
                 _say(f"{count} calls that the last run left open were settled as lost ({stream})")
-        loop = asyncio.get_running_loop()
-        stopping = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopping.set)
         workers, others = self._make_children(data, api, control)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(worker.run()) for worker in workers]
             for other in others:
                 tasks.create_task(other.run())
             announcing = tasks.create_task(self._announce())
-            await stopping.wait()
+            await self._stopping.wait()
             announcing.cancel()
             _say("stopping: calls that run may finish")
             # Workers first: while they drain, the control side still folds what they write.
@@ -152,14 +155,16 @@ class Supervisor:
         settle: str = "",
     ) -> Child:
         async def started(child: Child) -> None:
-            self._places.pid(name).write_text(f"{child.pid}\n")
+            with contextlib.suppress(OSError):  # a full disk
+                self._places.pid(name).write_text(f"{child.pid}\n")
 
         async def ended(child: Child, end: Exit) -> None:
-            self._places.pid(name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._places.pid(name).unlink(missing_ok=True)
             if not end.stopping:
                 _say(f"{name} ended ({end.reason}); starting it again")
-            if settle and (count := await settle_lost(self._places.journal, settle, self._clock)):
-                _say(f"{count} calls that {name} left open were settled as lost")
+            if settle:
+                await self._settle(name, settle)
 
         return Child(
             argv,
@@ -172,8 +177,24 @@ class Supervisor:
             on_exit=ended,
         )
 
+    async def _settle(self, name: str, stream: str) -> None:
+        """Settle what the dead worker left open. While that fails its slot stays down, and the others go on."""
+        while True:
+            try:
+                count = await settle_lost(self._places.journal, stream, self._clock)
+            except InterlockError as error:
+                _say(f"what {name} left open cannot be settled: {error.message}")
+                if self._stopping.is_set():
+                    return  # the next start settles it
+                await asyncio.sleep(SETTLE_AGAIN_S)
+            else:
+                if count:
+                    _say(f"{count} calls that {name} left open were settled as lost")
+                return
+
     def _reload(self) -> None:
-        if self._control.pid is not None:
+        """SIGHUP. A control process that still starts reads the file anyway."""
+        if self._control is not None and self._control.pid is not None and self._places.admin_key.exists():
             os.kill(self._control.pid, signal.SIGHUP)
 
     # what the operator sees
@@ -207,7 +228,8 @@ class Supervisor:
             return "the control process is starting"
         host, tls = _reachable(self._listen.host), None
         if self._config.server.tls is not None:
-            return "ready"  # its certificate is for others to verify; the workers say the rest on /readyz
+            tls = ssl.create_default_context()
+            tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE  # it is our own socket that we ask
         try:
             async with asyncio.timeout(2.0):
                 reader, writer = await asyncio.open_connection(host.strip("[]"), self._listen.port, ssl=tls)

@@ -36,6 +36,7 @@ METRICS_S = 1.0
 LOADING_PROBE_S = 0.2
 READY_PROBE_S = 2.0
 BACKLOG = 1024
+HANDSHAKE_S = 10.0
 GRACE_S = 30.0
 """How long calls that run may take to finish after SIGTERM."""
 
@@ -75,14 +76,27 @@ class Worker:
             self._loop.add_signal_handler(number, self._stopping.set)
         listening = socket.socket(fileno=self._options.listen_fd)
         server = await self._loop.create_server(
-            lambda: ServerConnection(self.gateway, self._loop), sock=listening, ssl=self._tls(), backlog=BACKLOG
+            lambda: ServerConnection(self.gateway, self._loop),
+            sock=listening,
+            ssl=(tls := self._tls()),
+            ssl_handshake_timeout=HANDSHAKE_S if tls else None,
+            backlog=BACKLOG,
         )
-        tasks = [
-            self._loop.create_task(each)
-            for each in (self._sweep_for_ever(), self._report_for_ever(), self._probe_for_ever())
-        ]
-        await self._stopping.wait()
-        server.close()
+        try:
+            async with (
+                asyncio.TaskGroup() as tasks
+            ):  # one that fails ends the worker, and the supervisor starts another
+                loops = (self._sweep_for_ever(), self._report_for_ever(), self._probe_for_ever())
+                background = [tasks.create_task(each) for each in loops]
+                await self._stopping.wait()
+                server.close()
+                await self._drain()
+                for task in background:
+                    task.cancel()
+        finally:
+            self._journal.close()
+
+    async def _drain(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE_S):
                 self.gateway.drain()
@@ -91,10 +105,6 @@ class Worker:
                     self.gateway.drain()  # again: a connection accepted in the last tick was made after the first time
         for exchange in list(self.gateway.exchanges):
             exchange.cancel()
-        for task in tasks:
-            task.cancel()
-        self._journal.flush()
-        self._journal.close()
 
     def _tls(self) -> ssl.SSLContext | None:
         if not self._options.tls_certificate:
@@ -113,8 +123,9 @@ class Worker:
         path = self._places.metrics(self._options.slot)
         beside = path.with_suffix(".new")
         while True:
-            beside.write_bytes(msgspec.json.encode(self._snapshot()))
-            beside.replace(path)
+            with contextlib.suppress(OSError):  # a full disk costs the figures of that second
+                beside.write_bytes(msgspec.json.encode(self._snapshot()))
+                beside.replace(path)
             await asyncio.sleep(METRICS_S)
 
     def _snapshot(self) -> dict[str, int]:
