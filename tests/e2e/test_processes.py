@@ -1,6 +1,7 @@
 """How the server's processes start, end, and keep to themselves: signals, ports, files and secrets."""
 
 import contextlib
+import fcntl
 import os
 import re
 import signal
@@ -219,6 +220,22 @@ def test_each_process_comes_back_and_what_it_left_open_is_settled(tmp_path: Path
             server.start()
             assert outcomes(server) == {"held-1": "lost", "held-2": "lost", "a": "completed"}
             assert server.cli("verify").returncode == 0
+            assert server.stop() == 0
+
+
+def test_a_journal_that_cannot_be_settled_keeps_one_worker_down(tmp_path: Path) -> None:
+    with upstream(tmp_path / "upstream") as provider:
+        config = scripted(tmp_path / "interlock.toml", provider.port)
+        with running(tmp_path / "data", config=config, workers=2) as server:
+            before = server.pids()
+            lock = os.open(tmp_path / "data" / "journal" / "usage" / "1" / "lock", os.O_RDWR)
+            os.kill(before["worker-1"], signal.SIGKILL)
+            fcntl.flock(lock, fcntl.LOCK_EX)  # granted when the worker is gone
+            until(lambda: "cannot be settled" in server.said, "the supervisor to say so")
+            assert call(server.port, server.admin, "a").status == 200
+            assert server.pids()["supervisor"] == before["supervisor"]
+            os.close(lock)
+            until(lambda: server.pids().get("worker-1", before["worker-1"]) != before["worker-1"], "the worker")
             assert server.stop() == 0
 
 

@@ -26,13 +26,13 @@ class PolicySource:
         head = self._slots[CONFIG]
         if head <= self.seen:
             return None
-        policy = None
-        for stored in self._log.read_after("config", self._seq):
-            if stored.record.type == "policy.adopted":
-                policy = _decoded(stored)
-            self._seq = stored.seq  # not past one that cannot be read: the older policy must not stay in force unsaid
+        stream = self._log.read_after("config", self._seq)
+        newest = next((each for each in reversed(stream) if each.record.type == "policy.adopted"), None)
+        # One that cannot be read is not passed over: the older policy must not stay in force unsaid.
+        policy = self._placed(_decoded(newest)) if newest is not None else None
+        self._seq = stream[-1].seq if stream else self._seq
         self.seen = head
-        return self._placed(policy) if policy is not None else None
+        return policy
 
     def _placed(self, policy: Policy) -> Policy:
         """Say where the managed model is: that differs from start to start, so it is not part of the policy."""
