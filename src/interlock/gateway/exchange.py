@@ -217,7 +217,7 @@ class Exchange:
 
     def _end_stream(self, tap: StreamTap) -> None:
         self._forward(tap.finish())
-        if not tap.complete:
+        if not tap.complete and not tap.errored:  # an error of its own has been passed on, and is the end
             self._failed("upstream_closed", "the upstream ended its stream before the answer was complete", sent=True)
             return
         code = "upstream_error" if tap.errored else ""
@@ -246,7 +246,9 @@ class Exchange:
             self._failed("upstream_invalid", f"the upstream's answer {what}", sent=True)
             return
         # Answered once it is written down: with all that end in this tick, so that their clients are woken together.
-        self._settle("completed", reading, "", then=lambda: self._answer("ok", body))
+        outcome: Outcome = "failed" if reading.errored else "completed"
+        error = "upstream_error" if reading.errored else ""
+        self._settle(outcome, reading, error, then=lambda: self._answer("ok", body))
 
     def _answer(self, code: str, body: bytes) -> None:
         if self._client is not None:
