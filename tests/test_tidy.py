@@ -39,7 +39,7 @@ PLANTED = [
     (tidy.silencers, "src/interlock/a.py", "a()  # pragma: no cover\n", "a()  # pragma: no cover - only on Windows\n"),
     (tidy.forbidden_words, "docs/a.md", at("from py", "pi.org\n"), "from the package index\n"),
     (tidy.forbidden_words, "Makefile", at("pip --index", "-url x\n"), "pip -c constraints.txt\n"),
-    (tidy.forbidden_words, ".ci/run", at("cd /wor", "k/main\n"), "cd src/work/main\n"),
+    (tidy.forbidden_words, ".ci/run", at("cd /wor", "k/main\n"), at("cd src/wor", "k/main\n")),
     (tidy.forbidden_words, "docs/a.md", at("see /ro", "ot/.config\n"), "see /rooted, ~/.config\n"),
     (tidy.forbidden_words, "src/interlock/a.py", at("# TO", "DO: all\n"), "# to do it all\n"),
     (tidy.sleeps, "tests/a.py", "import time\ntime.sleep(1)\n", "import asyncio\nasyncio.sleep(0)\n"),
