@@ -179,6 +179,7 @@ class Exchange:
         if status == 200 and self._call.stream and kind.startswith(b"text/event-stream"):
             self._tap = StreamTap(self._call.format, hide_usage=self._asks_usage)
             self._tap.opening = (f"msg_{self.request_id[4:]}", self._opened.model, self._call.input_estimate)
+            self._tap.mends = self._opened.provider == "local"
         self._wait(self._policy.timeouts.idle_s)
 
     def on_data(self, data: bytes) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from interlock.gateway.wire import scan
+from interlock.gateway.wire.mend import ResponsesMender
 from interlock.gateway.wire.reading import (
     STREAM_RULE,
     Reading,
@@ -41,7 +42,7 @@ class StreamTap(Reading):
     Lines may end in LF or CRLF. The forwarded bytes and the readings do not depend on how the stream was cut.
     """
 
-    __slots__ = ("_carry", "_hide_usage", "_last", "_unread", "opening", "repaired")
+    __slots__ = ("_carry", "_hide_usage", "_last", "_mender", "_unread", "mends", "opening", "repaired")
     rule = STREAM_RULE
 
     def __new__(cls, format: Format, *, hide_usage: bool = False) -> "StreamTap":
@@ -52,6 +53,9 @@ class StreamTap(Reading):
         super().__init__(format)
         self.opening = ("msg_unnamed", "", 0)
         """Id, model and input tokens (estimated) for a Messages stream that has no `message_start`."""
+        self.mends = False
+        """Responses: put in what llama.cpp's events lack (mend.py)."""
+        self._mender: ResponsesMender | None = None
         self.repaired = ""
         """The event that the upstream left out and that was put in."""
         self._hide_usage = hide_usage
@@ -310,6 +314,18 @@ class _ResponsesTap(StreamTap):
     __slots__ = ()
 
     def _event(self, event: bytes) -> bytes:
+        self._read_event(event)
+        if not self.mends:
+            return event
+        document = decoded(_payload(event))
+        if document is None or "sequence_number" in document:
+            return event
+        self.repaired = "places"
+        self._mender = self._mender or ResponsesMender()
+        self._last = self._mender.mended(document)
+        return self._last
+
+    def _read_event(self, event: bytes) -> bytes:
         if event.find(b".delta\n", 0, 64) >= 0:  # a raw line feed: the end of the line `event: response.*.delta`
             self._last = event
             self._content(len(event))
