@@ -124,15 +124,15 @@ def read_whole(format: Format, body: bytes) -> Reading:
     """Read an answer that came in one piece, errors included; one that is not a JSON object is not `complete`."""
     reading = Reading(format)
     reading._content_bytes = len(body)
-    if said := quick.read(format, body):
-        reading.complete = True
-        reading.upstream_id, reading.upstream_model, reading.finish_reason = said.id, said.model, said.finish_reason
-        reading.usage, reading.raw = said.usage, said.raw if len(said.raw) <= RAW_BYTES_MAX else b"null"
-        return reading
-    document = decoded(body)
+    document = decoded(body)  # strictly, whichever way it is read: a key twice could mean two figures
     if document is None:
         return reading
     reading.complete = True
+    if said := quick.read(format, body):
+        reading.created_at = said.created_at
+        reading.upstream_id, reading.upstream_model, reading.finish_reason = said.id, said.model, said.finish_reason
+        reading.usage, reading.raw = said.usage, said.raw if len(said.raw) <= RAW_BYTES_MAX else b"null"
+        return reading
     if format == "chat":
         reading._chat(document, body)
     elif format == "messages":

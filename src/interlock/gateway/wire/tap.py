@@ -128,7 +128,7 @@ class StreamTap(Reading):
 
     def _event(self, event: bytes) -> bytes:
         """Read one event; the bytes to forward for it."""
-        raise NotImplementedError
+        raise NotImplementedError  # `__new__` always makes one of the formats' taps, which have it
 
     def _ended(self) -> None:
         """The stream is over."""
