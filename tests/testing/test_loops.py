@@ -1,6 +1,9 @@
 """The loop runner: results come back, and a loop that complains fails the test."""
 
 import asyncio
+import gc
+import socket
+import sys
 import threading
 from collections.abc import Callable
 
@@ -55,3 +58,24 @@ def test_the_test_s_own_exception_comes_through(kind: str) -> None:
 
     with pytest.raises(KeyError, match="mine"):
         run_on(kind, main)
+
+
+def test_what_arrived_as_the_test_ended_is_not_left_for_the_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: left.append(str(unraisable.exc_value)))
+
+    def arrive_in_the_last_tick(ticks: int) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+
+            async def main() -> None:
+                await asyncio.get_running_loop().create_server(asyncio.Protocol, sock=listening)
+                socket.create_connection(listening.getsockname()).close()
+                for _ in range(ticks):
+                    await asyncio.sleep(0)
+
+            run_on("debug", main)
+
+    for ticks in range(4):
+        arrive_in_the_last_tick(ticks)
+        gc.collect()
+    assert left == []
