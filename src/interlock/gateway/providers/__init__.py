@@ -1,0 +1,1 @@
+"""Providers that want more than a key and a format: their paths, framings and credentials."""

@@ -1,0 +1,63 @@
+"""Fields that a target has no word for: hints are dropped and listed, everything else is refused by name.
+
+A hint changes how an answer is made or kept, not what is asked: without it the answer is one that the client could have
+had anyway. docs/translation.md lists them; a field that nobody knows is never taken for one.
+"""
+
+from collections.abc import Callable, Iterable
+
+from interlock.errors import LocalError
+from interlock.gateway.translate.neutral import Ask
+
+HINTS = frozenset(
+    {
+        # who asks, and how it is kept
+        "user",
+        "safety_identifier",
+        "metadata",
+        "store",
+        "service_tier",
+        # caches and speed
+        "cache_control",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "prompt_cache_options",
+        "prediction",
+        "speed",
+        # "best effort" in the provider's own words
+        "seed",
+        "verbosity",
+        "text.verbosity",
+        "detail",
+        "reasoning.summary",
+        "reasoning.generate_summary",
+        "thinking.display",
+        "truncation",
+        "context_management",
+        "include",
+        "stream_options.include_obfuscation",
+        "session_id",
+    }
+)
+
+
+def is_hint(path: str) -> bool:
+    """Whether the field at this path may be dropped: by its whole path, or by its last name within a message."""
+    return path in HINTS or path.rpartition(".")[2] in ("cache_control", "detail")
+
+
+def unsayable(path: str, target: str, why: str = "") -> LocalError:
+    """The refusal of a field that `target` (a format's name) cannot express."""
+    reason = why or "has no equivalent there"
+    return LocalError(f"{path}: cannot be translated to {target}: it {reason}", field=path)
+
+
+def settle_fields(ask: Ask, taken: Iterable[str], target: str, drop: Callable[[str], None]) -> None:
+    """Account for every entry of `ask.fields` that the writer did not take.
+
+    Raises: LocalError: one is not a hint; `field` names it.
+    """
+    for path in ask.fields.keys() - set(taken):
+        if not is_hint(path):
+            raise unsayable(path, target)
+        drop(path)
