@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from interlock.errors import LocalError
 from interlock.gateway.translate.neutral import Ask
+from interlock.ledger import Format
 
 HINTS = frozenset(
     {
@@ -39,6 +40,38 @@ HINTS = frozenset(
         "session_id",
     }
 )
+
+_NAMES: dict[Format, dict[str, str]] = {
+    "chat": {
+        "max_output": "max_completion_tokens",
+        "schema": "response_format",
+        "reasoning": "reasoning_effort",
+        "parallel": "parallel_tool_calls",
+        "instructions": "messages",
+        "turns": "messages",
+    },
+    "messages": {
+        "max_output": "max_tokens",
+        "stop": "stop_sequences",
+        "schema": "output_config.format",
+        "reasoning": "thinking",
+        "parallel": "tool_choice.disable_parallel_tool_use",
+        "instructions": "system",
+        "turns": "messages",
+        "user": "metadata.user_id",
+    },
+    "responses": {
+        "max_output": "max_output_tokens",
+        "schema": "text.format",
+        "parallel": "parallel_tool_calls",
+        "turns": "input",
+    },
+}
+
+
+def name_of_field(ask: Ask, field: str) -> str:
+    """What the client's format calls a named field of `Ask` (`max_output`: `max_tokens`)."""
+    return _NAMES.get(ask.format, {}).get(field, field)
 
 
 def is_hint(path: str) -> bool:
