@@ -6,7 +6,7 @@ WORKDIR /source
 COPY pyproject.toml constraints.txt README.md LICENSE NOTICE ./
 COPY src src
 RUN python -m venv /opt/interlock \
-    && /opt/interlock/bin/pip install --no-cache-dir -c constraints.txt '.[local]'
+    && /opt/interlock/bin/pip install --no-cache-dir -c constraints.txt '.[local,azure,bedrock,google]'
 
 FROM python:3.11-slim
 COPY --from=build /opt/interlock /opt/interlock

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import msgspec
 
-from bench import memory, start_time
+from bench import crowd, memory, start_time
 from bench.load import EVENTS, KINDS, SPACING_NS, Kind, Sample, build_tools, measure, upstream
 from bench.machine import BenchError
 from bench.peers import HERE, PEERS, Peer, Target
-from bench.report import Promise, Row, promises, table, verdicts
+from bench.report import Promise, Row, beside, promises, table, translations, verdicts
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +32,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     events_a_stream: int
     spacing_ns: int
     rows: list[Row]
+    crowds: list[crowd.Crowd]
     targets: list[Promise]
     notes: list[str]
 
@@ -53,6 +54,8 @@ class Collected:
                 self.peer.start(Path(directory), upstream_port) as target,
             ):
                 for kind in KINDS:
+                    if kind.translated and not target.translates:
+                        continue
                     self._measure(target, kind, max(kind.requests // self.peer.scale // divide, 20))
         except BenchError as error:
             self.void = str(error)
@@ -108,11 +111,14 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "--only", default="", metavar="NAMES", help=f"of {', '.join(peer.name for peer in PEERS)}, and memory, start"
+        "--only",
+        default="",
+        metavar="NAMES",
+        help=f"of {', '.join(peer.name for peer in PEERS)}, and crowd, memory, start",
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
-        "--quick", action="store_true", help="one round, a fifth of the calls: to try the harness, not to quote"
+        "--quick", action="store_true", help="one round, a fifth of the calls, no crowd: to try it, not to quote"
     )
     return parser.parse_args(arguments)
 
@@ -130,7 +136,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     notes = busy_before()
     build_tools()
     rows = measure_all(peers, rounds, divide)
-    targets = promises(rows)
+    targets, crowds = promises(rows), []
+    if "crowd" in wanted or not (wanted or options.quick):
+        try:
+            crowds = crowd.run()
+            targets += crowd.promises(crowds)
+        except BenchError as error:
+            notes.append(f"crowd not measured: {error}")
     for name, extra in (("start", start_time.targets), ("memory", memory.targets)):
         if wanted and name not in wanted:
             continue
@@ -146,14 +158,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         events_a_stream=EVENTS,
         spacing_ns=SPACING_NS,
         rows=rows,
+        crowds=crowds,
         targets=targets,
         notes=notes,
     )
     results = HERE / "results"
     results.mkdir(exist_ok=True)
     (results / f"{now:%Y-%m-%dT%H%M%SZ}.json").write_bytes(msgspec.json.format(msgspec.json.encode(run)))
-    print(f"{run.machine}; {run.at}; median of {rounds}\n\n{table(rows)}\n")
-    print("\n".join(filter(None, [verdicts(targets), *notes])))
+    print(f"{run.machine}; {run.at}; median of {rounds}")
+    tables = [table(rows), beside(rows), translations(rows)] if rows else []
+    tables += [crowd.table(crowds)] if crowds else []
+    print("\n\n".join(["", *filter(None, tables), "\n".join([verdicts(targets), *notes])]))
     return 0 if all(target.met for target in targets) else 1
 
 

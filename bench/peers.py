@@ -29,6 +29,8 @@ class Target:
     port: int
     headers: Mapping[str, str] = field(default_factory=dict)
     model: str = "bench-model"
+    translates: bool = False
+    """Whether calls are put to it whose upstream speaks another format."""
     worker_pids: tuple[int, ...] = ()
     """The processes that requests pass through."""
     all_pids: tuple[int, ...] = ()
@@ -139,6 +141,7 @@ def interlock(directory: Path, upstream_port: int) -> Iterator[Target]:
                 "x-interlock-session": "bench",
             },
             model="auto",
+            translates=True,
             worker_pids=(worker,),
             all_pids=tuple(tree(process.pid)),
         )

@@ -193,11 +193,11 @@ def file_size(root: Path) -> list[str]:
 
 
 def tests_mirror(root: Path) -> list[str]:
-    """tests/A/test_*.py tests src/interlock/A, a package or a module. Not so: sim, e2e, docs, test_tidy.py."""
+    """tests/A/test_*.py tests src/interlock/A, a package or a module. Not so: sim, e2e, docs, fuzz, test_tidy.py."""
     found = []
     for path in files(root / "tests", ".py"):
         inside = path.relative_to(root / "tests")
-        if not path.name.startswith("test_") or inside.parts[0] in {"sim", "e2e", "docs", "test_tidy.py"}:
+        if not path.name.startswith("test_") or inside.parts[0] in {"sim", "e2e", "docs", "fuzz", "test_tidy.py"}:
             continue
         room, module = root / "src/interlock" / inside.parent, path.stem.removeprefix("test_")
         loose = inside.parent == Path() and not (room / f"{module}.py").exists() and not (room / module).is_dir()

@@ -6,10 +6,11 @@
  * should, its body holds MARKER exactly COUNT times, and END. Prints one JSON object; exit 1 if any answer was wrong. */
 #include "net.h"
 
-enum { CAPACITY = 1 << 17, BATCH = 256, ERRORS_MAX = 50 };
+enum { CAPACITY = 1 << 17, REQUEST_MAX = 1 << 20, BATCH = 256, ERRORS_MAX = 50 };
 
 typedef struct {
     int fd, chunked;
+    size_t sent;              /* bytes of the request that have left */
     size_t length, head;      /* bytes held; bytes of the head, 0 while it is incomplete */
     size_t at, body, left;    /* chunked: where to read on, where the decoded body ends, bytes left of this chunk */
     int64_t start_ns;
@@ -20,17 +21,30 @@ static struct {
     int epoll, port, connections, marker_count;
     long requests, started, done, errors, reads, reconnects;
     const char *marker, *end;
-    char request[CAPACITY], first_error[240];
+    char request[REQUEST_MAX], first_error[240];
     size_t request_length;
     int64_t *latency_ns;
 } run;
 
+/* Sends what is left of the request; what the kernel does not take at once goes when it says so. */
+static void send_on(conn *c) {
+    int waited = c->sent > 0;
+    ssize_t sent = send(c->fd, run.request + c->sent, run.request_length - c->sent, MSG_NOSIGNAL);
+    if (sent < 0 && errno == EAGAIN) sent = 0;
+    if (sent < 0 && errno != EPIPE && errno != ECONNRESET) die("send");
+    c->sent = sent < 0 ? run.request_length : c->sent + (size_t)sent; /* closed: reading will say so */
+    int waits = c->sent < run.request_length;
+    if (waits == waited && !waits) return;
+    struct epoll_event event = {.events = waits ? EPOLLIN | EPOLLOUT : EPOLLIN, .data.ptr = c};
+    if (epoll_ctl(run.epoll, EPOLL_CTL_MOD, c->fd, &event)) die("epoll_ctl");
+}
+
 static void send_request(conn *c) {
     if (run.started++ >= run.requests) return;
-    c->length = c->head = c->at = c->body = c->left = 0;
+    c->sent = c->length = c->head = c->at = c->body = c->left = 0;
     c->chunked = 0;
     c->start_ns = now_ns();
-    if (send(c->fd, run.request, run.request_length, MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET) die("send");
+    send_on(c);
 }
 
 static void dial(conn *c) {
@@ -155,7 +169,10 @@ int main(int argc, char **argv) {
     while (run.done + run.errors < run.requests && run.errors < ERRORS_MAX && now_ns() < deadline_ns) {
         struct epoll_event ready[BATCH];
         int count = epoll_wait(run.epoll, ready, BATCH, 1000);
-        for (int i = 0; i < count; i++) on_data(ready[i].data.ptr);
+        for (int i = 0; i < count; i++) {
+            if (ready[i].events & EPOLLOUT) send_on(ready[i].data.ptr);
+            if (ready[i].events & ~(uint32_t)EPOLLOUT) on_data(ready[i].data.ptr);
+        }
     }
     return report(now_ns() - start_ns);
 }

@@ -1,5 +1,6 @@
-/* A model server that costs almost nothing: it answers every POST at once with a chat completion, or, where the body
- * asks for a stream, with events spaced apart, each its own write.
+/* A model server that costs almost nothing: it answers every POST at once with a chat completion (a message, if the path
+ * ends in /messages), or, where the body asks for a stream, with events spaced apart, each its own write. A token's text
+ * ends in the time at which it was due, in ns, so that whoever reads it knows how late it is.
  *
  *     upstream PORT EVENTS SPACING_NS
  *
@@ -7,14 +8,15 @@
 #include "net.h"
 #include <sys/timerfd.h>
 
-enum { CAPACITY = 1 << 16, BATCH = 256 };
+enum { CAPACITY = 1 << 12, BATCH = 256, OUT_BYTES = 2048 };
 
 typedef struct conn {
     int fd, sent, queued, closed;
-    size_t length;
+    size_t length, capacity;
     int64_t due_ns;
+    const struct format *format;
     struct conn *next;
-    char buffer[CAPACITY];
+    char *buffer; /* grows with what is sent: most requests are small, and there may be thousands */
 } conn;
 
 static int epoll, timer, events_a_stream;
@@ -33,18 +35,45 @@ static const char WHOLE[] =
     "\"model\":\"bench-model\",\"system_fingerprint\":\"fp_bench\"," delta finish usage "}\n\n"
 #define CHOICE(delta, finish) "\"choices\":[{\"index\":0,\"delta\":{" delta "},\"logprobs\":null,\"finish_reason\":" finish "}],"
 static const char ROLE[] = CHUNK(CHOICE("\"role\":\"assistant\",\"content\":\"\"", "null"), "", "\"usage\":null");
-static const char TOKEN[] = CHUNK(CHOICE("\"content\":\" lorem7\"", "null"), "", "\"usage\":null");
+static const char TOKEN[] = CHUNK(CHOICE("\"content\":\" lorem7 %lld\"", "null"), "", "\"usage\":null");
 static const char STOP[] = CHUNK(CHOICE("", "\"stop\""), "", "\"usage\":null");
 static const char USAGE[] = CHUNK("\"choices\":[],", "",
                                   "\"usage\":{\"prompt_tokens\":312,\"completion_tokens\":64,\"total_tokens\":376}");
 static const char DONE[] = "data: [DONE]\n\n";
 
+static const char MESSAGE[] =
+    "{\"id\":\"msg_bench\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"bench-model\",\"content\":[{\"type\":\"text\","
+    "\"text\":\"lorem7 The interlocking proves that no two conflicting movements can be set at the same time, and the log "
+    "shows that none ever was. Every signal is read before the route is set.\"}],\"stop_reason\":\"end_turn\","
+    "\"stop_sequence\":null,\"usage\":{\"input_tokens\":312,\"cache_creation_input_tokens\":0,"
+    "\"cache_read_input_tokens\":0,\"output_tokens\":37}}";
+
+#define NAMED(name, rest) "event: " name "\ndata: {\"type\":\"" name "\"" rest "}\n\n"
+static const char START[] = NAMED(
+    "message_start", ",\"message\":{\"id\":\"msg_bench\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"bench-model\","
+    "\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":312,\"output_tokens\":1}}");
+static const char BLOCK[] = NAMED(
+    "content_block_start", ",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}");
+static const char DELTA[] = NAMED(
+    "content_block_delta", ",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\" lorem7 %lld\"}");
+static const char BLOCK_STOP[] = NAMED("content_block_stop", ",\"index\":0");
+static const char MESSAGE_DELTA[] = NAMED(
+    "message_delta", ",\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":64}");
+static const char MESSAGE_STOP[] = NAMED("message_stop", "");
+
+/* What is answered whole, and event by event: what comes before the tokens, a token, what comes after them. */
+typedef struct format {
+    const char *whole, *before[3], *token, *after[4];
+} format;
+static const format CHAT = {WHOLE, {ROLE}, TOKEN, {STOP, USAGE, DONE}};
+static const format MESSAGES = {MESSAGE, {START, BLOCK}, DELTA, {BLOCK_STOP, MESSAGE_DELTA, MESSAGE_STOP}};
+
 static void put(conn *c, const char *bytes, size_t length) {
-    if (send(c->fd, bytes, length, MSG_NOSIGNAL) != (ssize_t)length) c->closed = 1; /* 64 KiB of buffer: never short */
+    if (send(c->fd, bytes, length, MSG_NOSIGNAL) != (ssize_t)length) c->closed = 1; /* the kernel's buffer: never short */
 }
 
 static void put_event(conn *c, const char *head, const char *event, const char *tail) {
-    char out[2048];
+    char out[OUT_BYTES];
     int length = snprintf(out, sizeof out, "%s%zx\r\n%s\r\n%s", head, strlen(event), event, tail);
     put(c, out, (size_t)length);
 }
@@ -63,28 +92,32 @@ static void enqueue(conn *c) {
     if (first == c) arm();
 }
 
-/* Event number `sent`: the role, the tokens, the stop, the usage, [DONE]. */
+/* Event number `sent` of its format. */
 static void step(conn *c) {
-    int n = c->sent++;
-    if (n == 0) {
-        put_event(c, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n", ROLE, "");
-    } else if (n <= events_a_stream) {
-        put_event(c, "", TOKEN, "");
-    } else if (n == events_a_stream + 1) {
-        put_event(c, "", STOP, "");
-    } else if (n == events_a_stream + 2) {
-        put_event(c, "", USAGE, "");
-    } else {
-        put_event(c, "", DONE, "0\r\n\r\n");
-        return;
-    }
-    enqueue(c);
+    static const char HEAD[] =
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n";
+    const format *f = c->format;
+    char token[OUT_BYTES / 2];
+    int n = c->sent++, before = 0;
+    while (f->before[before]) before++;
+    const char *event = n < before ? f->before[n] : token;
+    const char *const *after = n < before + events_a_stream ? NULL : &f->after[n - before - events_a_stream];
+    if (after) event = *after;
+    else if (n >= before) snprintf(token, sizeof token, f->token, (long long)c->due_ns);
+    int is_last = after && !after[1];
+    put_event(c, n ? "" : HEAD, event, is_last ? "0\r\n\r\n" : "");
+    if (!is_last) enqueue(c);
+}
+
+static void discard(conn *c) {
+    free(c->buffer);
+    free(c);
 }
 
 static void end(conn *c) { /* a queued one is freed when its turn comes */
     close(c->fd);
     c->closed = 1;
-    if (!c->queued) free(c);
+    if (!c->queued) discard(c);
 }
 
 static void on_timer(void) {
@@ -94,7 +127,7 @@ static void on_timer(void) {
         conn *c = first;
         first = c->next, c->queued = 0;
         if (!first) last = NULL;
-        if (c->closed) free(c);
+        if (c->closed) discard(c);
         else step(c);
     }
     arm();
@@ -113,20 +146,24 @@ static size_t request_length(conn *c) {
 }
 
 static void on_data(conn *c) {
-    ssize_t got = recv(c->fd, c->buffer + c->length, CAPACITY - c->length, 0);
+    if (c->length == c->capacity && !(c->buffer = realloc(c->buffer, c->capacity = c->capacity ? 2 * c->capacity : CAPACITY)))
+        die("realloc");
+    ssize_t got = recv(c->fd, c->buffer + c->length, c->capacity - c->length, 0);
     if (got <= 0 && (got == 0 || errno != EAGAIN)) return end(c);
     c->length += got > 0 ? (size_t)got : 0;
     size_t length = request_length(c);
     if (!length) return;
+    char *line = memchr(c->buffer, '\n', length);
+    c->format = memmem(c->buffer, (size_t)(line - c->buffer), "/messages ", 10) ? &MESSAGES : &CHAT;
     int stream = memmem(c->buffer, length, "\"stream\":true", 13) || memmem(c->buffer, length, "\"stream\": true", 14);
     memmove(c->buffer, c->buffer + length, c->length -= length);
     if (stream) {
         c->sent = 0;
         return step(c);
     }
-    char out[2048];
+    char out[OUT_BYTES];
     int size = snprintf(out, sizeof out, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %zu\r\n\r\n%s",
-                        strlen(WHOLE), WHOLE);
+                        strlen(c->format->whole), c->format->whole);
     put(c, out, (size_t)size);
 }
 

@@ -130,7 +130,14 @@ class TestEntries:
     @pytest.mark.parametrize(
         ("params", "why"),
         [
-            ("{model: bedrock/x}", "protocol is not spoken"),
+            ("{model: cohere/x}", "protocol is not spoken"),
+            ("{model: bedrock/x}", "it needs `aws_region_name`"),
+            ("{model: bedrock/x, aws_region_name: os.environ/AWS_REGION}", "it needs `aws_region_name`, written out"),
+            ("{model: bedrock/agent/x, aws_region_name: us-east-1}", "this route of bedrock"),
+            ("{model: bedrock/invoke/meta.llama, aws_region_name: us-east-1}", "only Anthropic's body"),
+            ("{model: vertex_ai/gemini-x, vertex_location: global}", "it needs `vertex_project`"),
+            ("{model: vertex_ai/gemini-x, vertex_project: p}", "it needs `vertex_location`"),
+            ("{model: vertex_ai/meta/llama, vertex_project: p, vertex_location: global}", "only Gemini and Claude"),
             ("{model: mystery}", "names no provider"),
             ("{model: 'openai/*'}", "a wildcard"),
             ("{model: hosted_vllm/x}", "it needs `api_base`"),
@@ -144,6 +151,57 @@ class TestEntries:
         assert any(why in line for line in raised.value.problems)
         assert "hush" not in str(raised.value)
 
+    @pytest.mark.parametrize(
+        ("params", "api", "region", "model"),
+        [
+            (
+                "bedrock/anthropic.claude-x, aws_region_name: eu-central-1",
+                "anthropic",
+                "eu-central-1",
+                "anthropic.claude-x",
+            ),
+            ("bedrock/us-east-1/amazon.nova", "converse", "us-east-1", "amazon.nova"),
+            ("bedrock/converse/us-east-1/anthropic.claude-x", "converse", "us-east-1", "anthropic.claude-x"),
+            (
+                "bedrock/invoke/anthropic.claude-x, aws_region_name: us-east-1",
+                "anthropic",
+                "us-east-1",
+                "anthropic.claude-x",
+            ),
+            (
+                "'bedrock/arn:aws:bedrock:us-east-1:1:p/x', aws_region_name: us-east-1",
+                "converse",
+                "us-east-1",
+                "arn:aws:bedrock:us-east-1:1:p/x",
+            ),
+            (
+                "vertex_ai/gemini-2.5-pro, vertex_project: p, vertex_location: global",
+                "gemini",
+                "global",
+                "gemini-2.5-pro",
+            ),
+            ("gemini/gemini-2.5-pro", "", "", "gemini-2.5-pro"),
+        ],
+    )
+    def test_clouds(self, params: str, api: str, region: str, model: str) -> None:
+        result = one(f"{{model: {params}}}")
+        (deployment,) = loaded(result).policy.deployments.values()
+        assert (deployment.api, deployment.region, deployment.model) == (api, region, model)
+        assert deployment.formats == ("messages",)
+        assert result.left_out == []
+
+    def test_a_clouds_own_credentials_are_listed(self) -> None:
+        result = one("{model: bedrock/us-east-1/amazon.nova, aws_secret_access_key: hush, aws_role_name: hush2}")
+        assert [line.split(": ")[0].rsplit(".")[-1] for line in result.left_out] == [
+            "aws_secret_access_key",
+            "aws_role_name",
+        ]
+        assert "hush" not in result.toml + "".join(result.left_out)
+
+    def test_the_most_it_writes(self) -> None:
+        result = one("{model: gpt-4o}", "{max_output_tokens: 4096}")
+        assert [d.max_output for d in loaded(result).policy.deployments.values()] == [4096]
+
     def test_nobody_else_is_let_in_where_every_name_can_be_a_tier(self) -> None:
         assert (
             'unknown_model = "refuse"'
@@ -153,6 +211,32 @@ class TestEntries:
     def test_a_name_with_wildcards_in_it_stands_for_itself(self) -> None:
         result = translate("model_list: [{model_name: 'a?[b]', litellm_params: {model: gpt-4o}}]")
         assert loaded(result).policy.rules[0].when.model == ("a[?][[]b]",)
+
+
+class TestSeveralKeys:
+    def keys(self, *entries: str) -> list[tuple[str, ...]]:
+        listed = ", ".join(f"{{model_name: m, litellm_params: {{model: gpt-4o, {entry}}}}}" for entry in entries)
+        deployments = loaded(translate(f"model_list: [{listed}]")).policy.deployments.values()
+        return [tuple(key.env for key in deployment.keys) for deployment in deployments]
+
+    def test_entries_that_differ_in_their_key_are_one_deployment(self) -> None:
+        assert self.keys("api_key: os.environ/A", "api_key: sk-hush", "api_key: os.environ/B") == [
+            ("A", "OPENAI_1_API_KEY", "B")
+        ]
+
+    def test_those_that_differ_in_more_are_not(self) -> None:
+        assert self.keys("api_key: os.environ/A", "api_key: os.environ/B, order: 2") == [("A",), ("B",)]
+        assert self.keys("api_key: os.environ/A", "api_key: os.environ/A") == [("A",), ("A",)]
+        assert self.keys("api_key: os.environ/A", "api_key: none") == [("A",), ()]
+
+    def test_those_that_have_an_id_are_not(self) -> None:
+        entry = "{{model_name: m, litellm_params: {{model: gpt-4o, api_key: os.environ/{}}}, model_info: {{id: x}}}}"
+        result = translate(f"model_list: [{entry.format('A')}, {entry.format('B')}]")
+        assert len(loaded(result).policy.deployments) == 2
+
+    def test_not_more_than_a_deployment_may_have(self) -> None:
+        found = self.keys(*(f"api_key: os.environ/K{number}" for number in range(20)))
+        assert [len(keys) for keys in found] == [16, 4]
 
 
 class TestYaml:

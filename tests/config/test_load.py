@@ -220,10 +220,13 @@ class TestReference:
 
     def test_defaults_in_the_reference_are_those_of_the_values(self) -> None:
         policy = builtin().policy
-        for value in (policy.limits, policy.timeouts):
+        for section in ("limits", "timeouts", "retries", "breaker"):
+            value = getattr(policy, section)
+            page = self.REFERENCE.partition(f"\n## `[{section}]`\n")[2].partition("\n## ")[0]
             for key in value.__struct_fields__:
-                number = getattr(value, key)
-                assert f"| `{key}` | {int(number)} |" in self.REFERENCE
+                standard = getattr(value, key)
+                told = int(standard) if standard == int(standard) and not isinstance(standard, bool) else standard
+                assert f"| `{key}` | {str(told).lower()} |" in page
 
     def test_the_built_in_default_is_shown_as_it_is(self) -> None:
         assert f"```toml\n{BUILTIN}```\n" in self.REFERENCE

@@ -83,7 +83,7 @@ MISTAKES = [
     (in_opus('base_url = "https://x/v1/messages"'), "base_url: it ends in /messages, which is added for each call"),
     (
         in_opus('formats = ["chat", "mesages"]'),
-        'formats[1]: found "mesages"; expected one of "chat", "responses", "messages"; did',
+        'formats[1]: found "mesages"; expected one of "chat", "responses", "messages", "embeddings"; did',
     ),
     (in_opus('formats = ["chat", "chat"]'), 'formats[1]: "chat" stands here twice'),
     (in_opus('capabilities = ["tool"]'), 'capabilities[0]: found "tool"; expected one of "tools"'),
@@ -107,6 +107,7 @@ MISTAKES = [
         'price.input: found "two"; expected dollars per million tokens',
     ),
     (in_opus("price = { input = -1, output = 1 }"), "price.input: found -1; expected dollars per million tokens"),
+    ("[timeouts]\nconnect_s = nan", "timeouts.connect_s: found NaN; expected a number from 0.001 to 86400"),
     (in_opus("price = { input = nan, output = 1 }"), "price.input: found NaN; expected dollars"),
     (in_opus("price = { input = 1e999999999, output = 1 }"), "price.input: found 1E+999999999; expected dollars"),
     (in_opus('price = { input = "0.0000000001", output = 1 }'), "price.input: found"),
@@ -122,7 +123,7 @@ MISTAKES = [
     (in_rule('mode = "Plan"'), 'when.mode[0]: found "Plan"; expected a mode in lower case'),
     (
         in_rule('format = ["chats"]'),
-        'when.format[0]: found "chats"; expected one of chat, responses, messages; did you mean "chat"?',
+        'when.format[0]: found "chats"; expected one of chat, responses, messages, embeddings; did you mean "chat"?',
     ),
     (
         in_rule("input_tokens_min = 9, input_tokens_max = 8"),

@@ -1,5 +1,6 @@
 """Configuration files for these tests, and journals read back."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -62,3 +63,20 @@ class Journals:
         assert self.open == [], "opened, never settled"
         assert [a for a, found in self.settled.items() if len(found) > 1] == [], "settled more than once"
         assert [a for a in self.settled if a not in self.opened] == [], "settled, never opened"
+
+
+def three_formats(path: Path, port: int, *, tiers: Mapping[str, list[str]] | None = None, more: str = "") -> Path:
+    """Write a configuration with three deployments at a port: `to-chat`, `to-responses` and `to-messages`.
+
+    Each speaks one format, and is of the family that speaks it at home. Other tiers and sections may be added.
+    """
+    models = {"chat": "gpt-5.2", "responses": "gpt-5.2", "messages": "claude-opus-4-5"}
+    lines = ['default_tier = "all"', "", "[tiers]", f"all = {[f'to-{format}' for format in models]}"]
+    lines += [f"{name} = {deployments}" for name, deployments in (tiers or {}).items()]
+    for format, model in models.items():
+        lines += ["", f"[deployments.to-{format}]", 'provider = "scripted"', f'formats = ["{format}"]']
+        lines += [f'model = "{model}"', f'base_url = "http://127.0.0.1:{port}/v1"']
+        lines += ['capabilities = ["tools", "images", "reasoning", "schema"]']
+        lines += ['price = { input = "5", cache_read = "0.5", cache_write = "6.25", output = "25" }']
+    path.write_text("\n".join([*lines, "", more]))
+    return path

@@ -172,6 +172,18 @@ class Server:
         assert done.returncode == 0, done.stderr
         return msgspec.json.decode(done.stdout)
 
+    def control(self, path: str) -> Any:
+        """What the control port answers to the admin's GET, without a process for it; None: it knows no such thing."""
+        connection = HTTPConnection("127.0.0.1", self.control_port, timeout=20)
+        try:
+            connection.request("GET", path, headers={"authorization": f"Bearer {self.admin}"})
+            answer = connection.getresponse()
+            body = answer.read()
+        finally:
+            connection.close()
+        assert answer.status in (200, 404), body
+        return msgspec.json.decode(body) if answer.status == 200 else None
+
     def issue(self, *args: str) -> tuple[str, str]:
         """(id, secret) of a new key of tenant `acme`."""
         found = self.json("keys", "issue", "--tenant", "acme", "--name", "agent", *args)

@@ -12,12 +12,14 @@ import contextlib
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from tests.e2e.server import free_port, until
+from tests.gateway import rig
 from tests.gateway.answers import EVENTS, WHOLE
 from tests.gateway.rig import FORMATS, PATHS, SSE_HEAD, chunk
 
@@ -84,6 +86,31 @@ def upstream(directory: Path, *options: str, certificate: tuple[Path, Path] | No
         yield started
     finally:
         started.stop()
+
+
+@contextlib.contextmanager
+def scripted_upstream() -> Iterator[tuple[rig.Upstream, int]]:
+    """A provider in a thread of this process, and its port: it plays the scripts that a test gives it next."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    played = rig.Upstream(rig.silent)
+    try:
+        yield played, asyncio.run_coroutine_threadsafe(played.start(), loop).result(10)
+    finally:
+        asyncio.run_coroutine_threadsafe(_end(played), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+async def _end(played: rig.Upstream) -> None:
+    await played.stop()
+    handlers = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for handler in handlers:
+        handler.cancel()
+    if handlers:
+        await asyncio.wait(handlers, timeout=5)
 
 
 def ask(format: str, marker: str, *, stream: bool = True, model: str = "auto") -> dict[str, Any]:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -16,6 +16,7 @@ from interlock.gateway import (
     Limits,
     Policy,
     Profile,
+    Retries,
     Rule,
     Tier,
     Timeouts,
@@ -25,13 +26,15 @@ from interlock.gateway import (
 from interlock.gateway.http import ServerConnection
 from interlock.identity import Generation, Identity, SharedDirectory
 from interlock.identity.generation import IDENTITY
-from interlock.ledger import Opened, Refused, Settled
+from interlock.ledger import Format, Opened, Refused, Settled
 from interlock.log.journal import Journal
 from interlock.log.reader import JournalReader
 from interlock.log.sqlite import SqliteLog
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter, "Seen"], Awaitable[None]]
 
+ONCE = Retries(rounds=0)
+"""Each candidate is asked once: most tests are about one attempt."""
 FORMATS = ("chat", "responses", "messages")
 PATHS = {"chat": "/v1/chat/completions", "responses": "/v1/responses", "messages": "/v1/messages"}
 
@@ -231,8 +234,23 @@ async def read_answer(reader: asyncio.StreamReader) -> Answer:
     return Answer(status, headers, body, True)
 
 
-def policy(ports: Sequence[int], *, timeouts: Timeouts | None = None, limits: Limits | None = None) -> Policy:
-    """Deployments `d0`, `d1`, … at these ports in one tier, `main`, and a boundary `eu` that only `d0` is within."""
+def policy(
+    ports: Sequence[int],
+    *,
+    timeouts: Timeouts | None = None,
+    limits: Limits | None = None,
+    retries: Retries = ONCE,
+    formats: Sequence[tuple[Format, ...]] = (("chat", "responses", "messages"),) * 4,
+    on_cut: Literal["error", "continue"] = "error",
+    **changes: Any,
+) -> Policy:
+    """Deployments `d0`, `d1`, … at these ports in one tier, `main`, and a boundary `eu` that only `d0` is within.
+
+    Args:
+        formats: what each speaks.
+        on_cut: of the rule that every call but mode `plan` falls under.
+        changes: of the other fields of `Policy`.
+    """
     places = ("eu", "us", "us", "us")
     deployments = {
         f"d{i}": Deployment(
@@ -241,7 +259,7 @@ def policy(ports: Sequence[int], *, timeouts: Timeouts | None = None, limits: Li
             base_url=f"http://127.0.0.1:{port}/v1",
             model=f"model-{i}",
             family="test",
-            formats=("chat", "responses", "messages"),
+            formats=formats[i],
             facts=Facts(geographies=(places[i],), retention_days=0, human_review=False, training=False),
             capabilities=("tools", "images", "reasoning", "schema"),
         )
@@ -255,12 +273,17 @@ def policy(ports: Sequence[int], *, timeouts: Timeouts | None = None, limits: Li
         version="",
         deployments=deployments,
         tiers=tiers,
-        rules=(Rule(name="planning", when=When(mode=("plan",)), tier="second"),),
+        rules=(
+            Rule(name="planning", when=When(mode=("plan",)), tier="second"),
+            *([Rule(name="cut", when=When(stream=True), tier="main", on_cut=on_cut)] if on_cut != "error" else []),
+        ),
         profiles={"eu": Profile(name="eu", geographies=("eu",)), "mars": Profile(name="mars", geographies=("mars",))},
         default_tier="main",
         timeouts=timeouts or Timeouts(connect_s=2, first_byte_s=5, idle_s=5, total_s=20),
         limits=limits or Limits(),
+        retries=retries,
     )
+    made = msgspec.structs.replace(made, **changes)
     return msgspec.structs.replace(made, version=version_of(made))
 
 

@@ -36,11 +36,11 @@ def test_a_defect_is_contained(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
             elif place == "sending":
                 broken.setattr(on.gateway.upstreams["d0"], "request", explode)
             elif place == "whole":
-                broken.setattr(exchange, "read_whole", explode)
+                broken.setattr("interlock.gateway.attempt.read_whole", explode)
             elif place == "stream":
-                broken.setattr("interlock.gateway.exchange.StreamTap", explode)
+                broken.setattr("interlock.gateway.relay.StreamTap", explode)
             else:
-                broken.setattr(exchange.Exchange, "_wait", lambda self, s: explode() if self._status else None)
+                broken.setattr(exchange.Exchange, "heard", explode)
             answer = await on.call(PATHS["chat"], ask("chat", stream=place == "stream"))
             assert answer.json["error"]["code"] == "internal"
             assert answer.status == 500

@@ -286,7 +286,7 @@ def test_a_journal_that_takes_nothing_more_leaves_nothing_open(run: Run, tmp_pat
         answer = await on.call(PATHS["chat"], ask("chat"))
         assert (answer.status, answer.json["error"]["code"]) == (503, "log_unavailable")
         assert not on.gateway.exchanges
-        assert on.gateway.low_water() == on.gateway._journal.seq + 1
+        assert on.gateway.metering.low_water() == on.gateway._journal.seq + 1
 
     first, second = Upstream(whole(b"{}", "500 Internal Server Error")), Upstream(whole(CHAT))
     play(run, tmp_path, test, first, second)
@@ -302,7 +302,7 @@ def test_a_deadline_between_two_writes_of_the_journal_changes_nothing(run: Run, 
             stage(id, *args, **options)
             if id.endswith(when):
                 for exchange in on.gateway.exchanges:
-                    exchange._total_deadline_s = exchange.deadline_s = on.gateway.loop.time() - 1
+                    exchange.deadlines.total_s = exchange.deadlines.due_s = on.gateway.loop.time() - 1
                 on.gateway.sweep()
 
         on.gateway._journal.stage = expiring  # type: ignore[method-assign] # a sweep may come in any tick

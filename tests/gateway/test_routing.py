@@ -3,11 +3,13 @@
 import msgspec
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from tests.gateway.policies import BOUNDARIES, NOT_READY, SIGNALS, WHEN, policies
 
 from interlock.gateway.policy import Deployment, Facts, Policy, Profile, Rule, Tier, When
-from interlock.gateway.routing import decide, matches
+from interlock.gateway.routing import decide, matches, serves
 from interlock.gateway.signals import Signals
+from interlock.ledger import Format
 
 CALL = Signals(format="chat", model="auto", tenant="acme", principal="p", labels={"team": "a"}, input_tokens=10)
 PLACE = Deployment(
@@ -40,7 +42,7 @@ def test_what_every_decision_keeps(
         assert bool(candidate.rank) is not bool(candidate.refused)
         assert bool(candidate.stage) is bool(candidate.refused)
         if candidate.rank:
-            assert signals.format in policy.deployments[candidate.deployment].formats
+            assert serves(policy.deployments[candidate.deployment].formats, signals.format)
             assert candidate.deployment not in not_ready
     in_force = {policy.boundary, *boundaries} - {None}
     if ranked:
@@ -120,7 +122,7 @@ def test_the_name_comes_before_the_rules_and_the_first_rule_wins(
     [
         (CALL, ("gone",), {}, "boundary_refused", ["boundary gone: no such profile"] * 2),
         (replace(CALL, model="b"), ("home",), {"b": "x"}, "boundary_refused", ["boundary home: local_only"]),
-        (replace(CALL, format="messages"), (), {}, "no_candidate", ["format: speaks chat, not messages"] * 2),
+        (replace(CALL, format="embeddings"), (), {}, "no_candidate", ["format: speaks chat, not embeddings"] * 2),
         (replace(CALL, images=True), (), {}, "no_candidate", ["capability: images"] * 2),
         (replace(CALL, images=True), ("home",), {}, "no_candidate", ["boundary home", "capability: images"]),
         (CALL, (), {"a": "loading", "b": "x"}, "not_ready", ["x", "loading"]),
@@ -134,6 +136,46 @@ def test_the_code_says_how_far_anybody_came(
     assert (route.code, route.winner) == (code, "")
     assert len(route.candidates) == len(refused)
     assert all(c.refused.startswith(why) for c, why in zip(route.candidates, refused, strict=True))
+
+
+def test_tokens_are_counted_where_the_messages_would_be_sent() -> None:
+    when = When(format=("messages",))
+    assert matches(when, replace(CALL, format="count_tokens"))
+    assert not matches(when, CALL)
+
+
+@pytest.mark.parametrize(
+    ("formats", "format", "served"),
+    [
+        (("chat",), "messages", True),
+        (("responses",), "chat", True),
+        (("embeddings",), "embeddings", True),
+        (("embeddings",), "chat", False),
+        (("chat",), "embeddings", False),
+        (("messages",), "count_tokens", True),
+        (("chat",), "count_tokens", True),
+    ],
+)
+def test_which_formats_are_served(formats: tuple[Format, ...], format: Format, served: bool) -> None:
+    assert serves(formats, format) is served
+
+
+@given(
+    policies(), SIGNALS, BOUNDARIES, NOT_READY, st.dictionaries(st.sampled_from(["d0", "d1", "d2"]), st.just("open"))
+)
+def test_those_who_rest_come_last_and_change_nothing_else(
+    policy: Policy,
+    signals: Signals,
+    boundaries: tuple[str, ...],
+    not_ready: dict[str, str],
+    resting: dict[str, str],
+) -> None:
+    awake = decide(signals, policy, boundaries, not_ready)
+    route = decide(signals, policy, boundaries, not_ready, resting)
+    assert route.ranked == sorted(awake.ranked, key=lambda name: name in resting)
+    assert sorted(c.rank for c in route.candidates if c.rank) == list(range(1, len(route.ranked) + 1))
+    assert (route.code, bool(route.winner)) == (awake.code, bool(awake.winner))
+    assert all(bool(c.resting) == (c.rank > 0 and c.deployment in resting) for c in route.candidates)
 
 
 @pytest.mark.parametrize(("input_tokens", "fits"), [(99, True), (100, False), (101, False)])

@@ -91,7 +91,9 @@ def _decision(decision: Mapping[str, Any] | None) -> list[str]:
         [
             str(one.get("rank") or "-"),
             one["deployment"],
-            one.get("refused") or ("chosen" if one["deployment"] == decision.get("winner") else ""),
+            one.get("refused")
+            or one.get("resting")
+            or ("chosen" if one["deployment"] == decision.get("winner") else ""),
         ]
         for one in decision.get("candidates", [])
     ]

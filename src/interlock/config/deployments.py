@@ -3,32 +3,32 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import TypeVar
 from urllib.parse import urlsplit
 
+from interlock.config.clouds import CLOUDS, Place, read_place
+from interlock.config.credentials import Places, read_credentials
 from interlock.config.prices import FREE, read_price
 from interlock.config.reading import NAME, NAME_RULE, Table, shown
 from interlock.config.sections import is_file
 from interlock.config.value import LocalModel
-from interlock.gateway import Credential, Deployment, Facts
+from interlock.gateway import Deployment, Facts
 from interlock.ledger import Format
 
 DEPLOYMENTS_MAX = 256
-CAPABILITIES = ("tools", "images", "reasoning", "schema")
-FORMATS: tuple[Format, ...] = get_args(Format)
+CAPABILITIES = ("tools", "images", "reasoning", "schema", "prefill")
+FORMATS: tuple[Format, ...] = ("chat", "responses", "messages", "embeddings")
 BASE_URLS: Mapping[str, str] = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com/v1"}
 
 _SPOKEN: Mapping[str, tuple[Format, ...]] = {
     "openai": ("chat", "responses"),
     "anthropic": ("messages",),
-    "local": FORMATS,
+    "local": ("chat", "responses", "messages"),
 }
 _FAMILIES: Mapping[str, str] = {"openai": "gpt", "anthropic": "claude"}
 _PLACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_ENDPOINTS = ("/chat/completions", "/responses", "/messages")
+_ENDPOINTS = ("/chat/completions", "/responses", "/messages", "/embeddings")
 DAYS_MAX = 36_500
-_UNUSABLE = "the deployment cannot be used until it is"
 
 T = TypeVar("T", bound=str)
 
@@ -40,13 +40,17 @@ def read_deployments(root: Table, local: LocalModel, folder: Path, env: Mapping[
 
 
 def _deployment(name: str, table: Table, local: LocalModel, folder: Path, env: Mapping[str, str]) -> Deployment:
-    known = (*BASE_URLS, "local")
+    known = (*BASE_URLS, *CLOUDS, "local")
     provider = table.text("provider", rule=f"a provider's name: {NAME_RULE}", check=NAME.fullmatch)
     table.require("provider", f"who serves the model: {', '.join(known)}, or another name (then with `base_url`)")
     managed = provider == "local"
     default_model = Path(local.model).stem if local.model.endswith(".gguf") else local.model
     model = table.text("model", default_model if managed else name, rule="the model's name as the provider knows it")
-    base_url = _base_url(table, provider)
+    place = read_place(table, provider, model)
+    base_url = _base_url(table, provider, place)
+    credential, credentials = read_credentials(table, Places(folder, env))
+    if managed and credentials:
+        table.problem("credentials", 'provider "local" is the managed model, which is given a key of its own')
     value = Deployment(
         name=name,
         provider=provider,
@@ -55,11 +59,17 @@ def _deployment(name: str, table: Table, local: LocalModel, folder: Path, env: M
         family=table.text("family", family_of(provider, base_url, model), rule=NAME_RULE, check=NAME.fullmatch),
         formats=_formats(table, provider),
         facts=_facts(table.table("boundary"), managed),
-        credential=_credential(table, folder, env, managed),
+        credential=credential,
+        credentials=credentials,
         context_window=table.integer("context_window", local.context if managed else None, 1, 1 << 30, "tokens"),
+        max_output=table.integer("max_output", None, 1, 1 << 30, "tokens"),
         capabilities=_among(table, "capabilities", CAPABILITIES),
         price=read_price(table, "price") or (FREE if managed else None),
         ca_bundle=_ca_bundle(table, folder),
+        api=place.api,
+        region=place.region,
+        project=place.project,
+        api_version=place.api_version,
     )
     table.done()
     _remark(table, value)
@@ -68,7 +78,7 @@ def _deployment(name: str, table: Table, local: LocalModel, folder: Path, env: M
 
 def family_of(provider: str, base_url: str, model: str) -> str:
     """Which models understand each other's reasoning: `gpt` at OpenAI's own address, `claude` at Anthropic's, otherwise
-    the first word of the model's name.
+    the first word of the model's name (at bedrock: without the places and makers before its dots).
 
     >>> family_of("ollama", "http://127.0.0.1:11434/v1", "library/qwen3:8b")
     'qwen3'
@@ -76,10 +86,11 @@ def family_of(provider: str, base_url: str, model: str) -> str:
     if provider in _FAMILIES and base_url == BASE_URLS[provider]:
         return _FAMILIES[provider]
     word = re.split(r"[-:@ ]", model.rsplit("/", 1)[-1].lower(), maxsplit=1)[0]
+    word = word.rsplit(".", 1)[-1] if provider == "bedrock" else word
     return word if NAME.fullmatch(word) else provider
 
 
-def _base_url(table: Table, provider: str) -> str:
+def _base_url(table: Table, provider: str, place: Place) -> str:
     if provider == "local":
         if table.take("base_url") is not None:
             table.problem(
@@ -88,16 +99,17 @@ def _base_url(table: Table, provider: str) -> str:
                 'expected another provider name (e.g. "ollama") for a server you run yourself',
             )
         return ""
+    default = BASE_URLS.get(provider, place.address)
     rule = "http:// or https://, a host, and the path up to and with /v1"
     value = table.take("base_url")
     if value is None:
-        if provider and provider not in BASE_URLS:
+        if provider and not default:
             table.require("base_url", f"the address of provider {shown(provider)}: {rule}")
-        return BASE_URLS.get(provider, "")
+        return default
     why = wrong_url(value) if isinstance(value, str) else "it is not a string"
     if why:
         table.problem("base_url", f"{why}; expected {rule}")  # the value may hold a password: never shown
-        return BASE_URLS.get(provider, "")
+        return default
     return str(value).rstrip("/")
 
 
@@ -121,7 +133,14 @@ def wrong_url(text: str) -> str:
 
 
 def _formats(table: Table, provider: str) -> tuple[Format, ...]:
-    return _among(table, "formats", FORMATS) or _SPOKEN.get(provider, ("chat",))
+    chosen = _among(table, "formats", FORMATS)
+    cloud = CLOUDS.get(provider)
+    if cloud is None or not cloud.own_format:
+        return chosen or _SPOKEN.get(provider, ("chat",))
+    if chosen not in ((), ("messages",)):
+        why = f"provider {shown(provider)} has a protocol of its own, into which Messages is translated"
+        table.wrong("formats", f'no such key, or ["messages"]: {why}')
+    return ("messages",)
 
 
 def _among(table: Table, key: str, options: tuple[T, ...]) -> tuple[T, ...]:
@@ -147,46 +166,6 @@ def places(table: Table, key: str) -> tuple[str, ...] | None:
     return table.strings(key, rule='a region in lower case, e.g. "eu" or "us"', check=_PLACE.fullmatch)
 
 
-def _credential(table: Table, folder: Path, env: Mapping[str, str], managed: bool) -> Credential | None:
-    """Where the key is found. What stands here is never shown: it may be the key itself."""
-    value = table.take("credential")
-    right = '{ env = "NAME" } or { file = "PATH" }'
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        found = "a literal (not shown)" if isinstance(value, str) else "no table"
-        why = "a key must not stand in a file that is copied, logged and versioned"
-        table.problem("credential", f"found {found}; expected {right}: {why}")
-        return None
-    inner = table.table("credential")
-    name, path = inner.take("env"), inner.take("file")
-    inner.done()
-    if (name is None) == (path is None):
-        table.problem(
-            "credential",
-            f"found {'both `env` and `file`' if name is not None else 'neither `env` nor `file`'}; expected {right}",
-        )
-        return None
-    if name is not None:
-        return _variable(inner, name, env)
-    if not isinstance(path, str) or not 0 < len(path) <= 1024 or not path.isprintable():
-        inner.problem("file", "not a path (the value is not shown); expected that of a file that holds the key alone")
-        return None
-    file = (folder / path).absolute()
-    if not is_file(file):
-        inner.notes.warning(inner.at("file"), f"names a file that is not there; {_UNUSABLE}")
-    return Credential(file=str(file))
-
-
-def _variable(inner: Table, name: object, env: Mapping[str, str]) -> Credential | None:
-    if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
-        inner.problem("env", "not a variable's name (the value is not shown); expected one, e.g. OPENAI_API_KEY")
-        return None
-    if not env.get(name):
-        inner.notes.warning(inner.at("env"), f"names an environment variable that is not set; {_UNUSABLE}")
-    return Credential(env=name)
-
-
 def _ca_bundle(table: Table, folder: Path) -> str:
     path = table.text("ca_bundle", rule="the path of a PEM file")
     if path and not is_file(folder / path):
@@ -195,5 +174,8 @@ def _ca_bundle(table: Table, folder: Path) -> str:
 
 
 def _remark(table: Table, value: Deployment) -> None:
-    if value.credential is None and value.base_url in BASE_URLS.values() and "credential" not in table.values:
+    told = "credential" in table.values or "credentials" in table.values
+    cloud = CLOUDS.get(value.provider)
+    answers_nobody = value.base_url in BASE_URLS.values() or (cloud and not cloud.own_login)
+    if not told and answers_nobody:
         table.notes.warning(table.path, "has no `credential`, and this provider answers nobody without one")

@@ -21,7 +21,14 @@ from interlock.config.lines import Lines
 from interlock.config.prices import look_up, read_price
 from interlock.config.reading import NAME, NAME_RULE, Notes, Table, shown
 from interlock.config.routes import read_profiles, read_rules, read_tiers
-from interlock.config.sections import read_limits, read_local, read_server, read_timeouts
+from interlock.config.sections import (
+    read_breaker,
+    read_limits,
+    read_local,
+    read_retries,
+    read_server,
+    read_timeouts,
+)
 from interlock.config.value import Config, Loaded, LocalModel, Reference
 from interlock.errors import ConfigError
 from interlock.gateway import Policy, version_of
@@ -139,6 +146,8 @@ def _policy(root: Table, local: LocalModel, folder: Path, env: Mapping[str, str]
         baseline=name if isinstance(name, str) else None,
         baseline_price=price,
         timeouts=read_timeouts(root.table("timeouts")),
+        retries=read_retries(root.table("retries")),
+        breaker=read_breaker(root.table("breaker")),
         limits=read_limits(root.table("limits")),
     )
 

@@ -191,7 +191,8 @@ class Table:
         value = self.take(key)
         if value is None:
             return default
-        if isinstance(value, int | Decimal) and not isinstance(value, bool) and low <= value <= high:
+        number = isinstance(value, int | Decimal) and not isinstance(value, bool)
+        if number and Decimal(value).is_finite() and low <= value <= high:  # TOML has nan, which does not compare
             return float(value)
         self.wrong(key, f"a number from {low:g} to {high:g} (seconds)")
         return default

@@ -52,8 +52,9 @@ def _rule(table: Table) -> Rule:
     table.require("name", "a name for `interlock explain` to show")
     table.require("tier", "the tier that the rule leads to")
     when = _when(table.table("when"))
+    goes_on = table.choice("on_cut", "error", ("error", "continue")) == "continue"
     table.done()
-    return Rule(name=name, when=when, tier=tier)
+    return Rule(name=name, when=when, tier=tier, on_cut="continue" if goes_on else "error")
 
 
 def _when(table: Table) -> When:

@@ -1,4 +1,4 @@
-"""The small sections: server, local model, limits, timeouts. Each is read to its value, with its derived limits.
+"""The small sections: server, local model, limits, timeouts, retries, breaker. Each is read to its value and checked.
 
 Deployments, tiers and rules are read elsewhere.
 """
@@ -9,7 +9,7 @@ from typing import Literal
 
 from interlock.config.reading import Table
 from interlock.config.value import LocalModel, Server, Tls
-from interlock.gateway import Limits, Timeouts
+from interlock.gateway import Breaker, Limits, Retries, Timeouts
 
 _KIB, _MIB = 1024, 1024 * 1024
 
@@ -26,6 +26,8 @@ LIMITS: dict[str, tuple[int, int, str]] = {
 
 SECONDS = ("header_s", "body_s", "keep_alive_s")
 SECONDS_MIN, SECONDS_MAX = 0.001, 86_400.0  # a millisecond, and a day: less or more is never meant
+ROUNDS_MAX = 10
+FAILURES_MAX = 1000
 SYNC_MS_MAX = 60_000
 SYNC_WORDS = ("never", "tick")
 
@@ -59,8 +61,43 @@ def read_timeouts(table: Table) -> Timeouts:
         read[key] = table.seconds(key, min(getattr(default, key), total_s), SECONDS_MIN, SECONDS_MAX)
         if read[key] > total_s:
             table.wrong(key, f"at most total_s ({total_s:g}), or it could never run out")
+    # Who has patience for a first byte has it for the content behind it: files from before this key keep their meaning.
+    patience_s = min(max(default.first_token_s, read["first_byte_s"]), total_s)
+    read["first_token_s"] = table.seconds("first_token_s", patience_s, SECONDS_MIN, SECONDS_MAX)
+    if read["first_token_s"] > total_s:
+        table.wrong("first_token_s", f"at most total_s ({total_s:g}), or it could never run out")
+    read["keep_alive_s"] = table.seconds("keep_alive_s", default.keep_alive_s, 0.0, SECONDS_MAX)
     table.done()
     return Timeouts(**read)
+
+
+def read_retries(table: Table) -> Retries:
+    """[retries]"""
+    default = Retries()
+    rounds = table.integer("rounds", default.rounds, 0, ROUNDS_MAX, "rounds; 0: none")
+    wait_s_max = table.seconds("wait_s_max", default.wait_s_max, SECONDS_MIN, SECONDS_MAX)
+    backoff_s = table.seconds("backoff_s", min(default.backoff_s, wait_s_max), SECONDS_MIN, SECONDS_MAX)
+    if backoff_s > wait_s_max:
+        table.wrong("backoff_s", f"at most wait_s_max ({wait_s_max:g}), or it would always be cut to that")
+    table.done()
+    return Retries(rounds=rounds or 0, backoff_s=backoff_s, wait_s_max=wait_s_max)
+
+
+def read_breaker(table: Table) -> Breaker:
+    """[breaker]"""
+    default = Breaker()
+    open_s = table.seconds("open_s", default.open_s, SECONDS_MIN, SECONDS_MAX)
+    open_s_max = table.seconds("open_s_max", max(default.open_s_max, open_s), SECONDS_MIN, SECONDS_MAX)
+    if open_s_max < open_s:
+        table.wrong("open_s_max", f"at least open_s ({open_s:g})")
+    value = Breaker(
+        failures=table.integer("failures", default.failures, 0, FAILURES_MAX, "failures in a row; 0: never") or 0,
+        window_s=table.seconds("window_s", default.window_s, SECONDS_MIN, SECONDS_MAX),
+        open_s=open_s,
+        open_s_max=open_s_max,
+    )
+    table.done()
+    return value
 
 
 def read_local(table: Table, folder: Path) -> LocalModel:

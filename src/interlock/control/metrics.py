@@ -37,6 +37,12 @@ METRICS: Mapping[str, Metric] = {
     "interlock_journal_bytes_total": Metric("counter", (), "sum", "Bytes appended to the usage journals."),
     "interlock_policy_info": Metric("gauge", ("version",), "max", "1 for each policy version that a process holds."),
     "interlock_deployment_ready": Metric("gauge", ("deployment",), "min", "1 if every worker may send to it."),
+    "interlock_deployment_resting": Metric(
+        "gauge",
+        ("deployment",),
+        "sum",
+        "Workers for which it ranks last: its circuit is open, or it asked for a pause.",
+    ),
     "interlock_worker_up": Metric("gauge", ("worker",), "max", "1 if the worker wrote its metrics lately."),
 }
 

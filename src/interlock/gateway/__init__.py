@@ -1,12 +1,14 @@
 """The gateway: admit, read signals, decide, send, meter, answer. exchange.py is the life of a request."""
 
 from interlock.gateway.policy import (
+    Breaker,
     Credential,
     Deployment,
     Facts,
     Limits,
     Policy,
     Profile,
+    Retries,
     Rule,
     Tier,
     Timeouts,
@@ -18,6 +20,7 @@ from interlock.gateway.service import Gateway
 from interlock.gateway.signals import Signals
 
 __all__ = [
+    "Breaker",
     "Candidate",
     "Credential",
     "Decision",
@@ -27,6 +30,7 @@ __all__ = [
     "Limits",
     "Policy",
     "Profile",
+    "Retries",
     "Route",
     "Rule",
     "Signals",

@@ -1,6 +1,9 @@
 """The header lines of an answer: what is passed on from the upstream, and what Interlock adds."""
 
 from collections.abc import Mapping
+from urllib.parse import quote
+
+from interlock.ledger import Format
 
 _PASSED = frozenset(
     {
@@ -19,6 +22,22 @@ _PASSED_PREFIXES = (b"anthropic-ratelimit-", b"x-ratelimit-")
 
 
 JSON = b"content-type: application/json\r\n"
+
+SSE = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
+_DROPPED_BYTES_MAX = 1024
+_STATUSES = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "insufficient_quota": 429,
+    "overloaded_error": 529,
+    "timeout_error": 504,
+}
 
 
 def passed_headers(upstream: Mapping[bytes, bytes], besides: bytes = b"") -> bytes:
@@ -39,3 +58,34 @@ def own_headers(request_id: str, tier: str = "", deployment: str = "") -> bytes:
         + (f"x-interlock-tier: {tier}\r\n" if tier else "")
         + (f"x-interlock-deployment: {deployment}\r\n" if deployment else "")
     ).encode()
+
+
+def stream_headers(upstream: Mapping[bytes, bytes], translated: bool) -> bytes:
+    """The lines that a stream begins with."""
+    return SSE + passed_headers(upstream, b"content-type") if translated else passed_headers(upstream)
+
+
+def dropped_header(paths: tuple[str, ...]) -> bytes:
+    """The line that lists what translation left out, in at most 1 KiB. Paths hold names that clients made up."""
+    listed: list[str] = []
+    size = 0
+    for path in paths:
+        shown = quote(path, safe="[]._-:/ ()")
+        size += len(shown) + 2
+        if size > _DROPPED_BYTES_MAX:
+            listed.append(f"and {len(paths) - len(listed)} more")
+            break
+        listed.append(shown)
+    return f"x-interlock-dropped: {', '.join(listed)}\r\n".encode()
+
+
+def status_of(error_type: str) -> int:
+    """The HTTP status that an error in a stream would have had."""
+    return _STATUSES.get(error_type, 500)
+
+
+def client_status(status: int, format: Format) -> int:
+    """An upstream's status for a client of `format`: 529 is Anthropic's own word for 503, 424 Bedrock's for 502."""
+    if status == 424:
+        return 502
+    return 503 if status == 529 and format != "messages" else status

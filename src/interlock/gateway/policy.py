@@ -38,20 +38,40 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     name: str
     provider: str
-    """`openai`, `anthropic`, `local` (the managed child) or another name; selects how the credential is sent."""
+    """`openai`, `anthropic`, `azure`, `bedrock`, `vertex`, `gemini`, `local` (the managed child) or another name. It
+    selects paths, framing and how the credential is sent."""
     base_url: str
-    """The part before `/chat/completions`, `/responses`, `/messages`; with `/v1` where the provider has it."""
+    """The part before `/chat/completions`, `/responses`, `/messages`; with `/v1` where the provider has it. Of bedrock,
+    vertex and gemini: the host, without a path."""
     model: str
     family: str
     formats: tuple[Format, ...]
     facts: Facts = Facts()
     credential: Credential | None = None
+    credentials: tuple[Credential, ...] = ()
+    """Several keys of one deployment, used in turn; `credential` is then None."""
     context_window: int | None = None
+    max_output: int | None = None
+    """The most tokens it writes in one answer."""
     capabilities: tuple[str, ...] = ()
-    """Of `tools`, `images`, `reasoning`, `schema`. What is not listed, the deployment does not have."""
+    """Of `tools`, `images`, `reasoning`, `schema`, `prefill` (it goes on from an assistant's message at the end). What
+    is not listed, the deployment does not have."""
     price: Price | None = None
     """None: unpriced, which is never 0."""
     ca_bundle: str = ""
+    api: str = ""
+    """bedrock: `converse` or `anthropic`; vertex: `gemini` or `anthropic`; empty for others."""
+    region: str = ""
+    """Of bedrock and vertex."""
+    project: str = ""
+    """Of vertex."""
+    api_version: str = ""
+    """Of azure, if the address needs one."""
+
+    @property
+    def keys(self) -> tuple[Credential, ...]:
+        """All its credentials; empty: it needs none, or its cloud's own are used."""
+        return self.credentials or ((self.credential,) if self.credential is not None else ())
 
 
 class Tier(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +111,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     when: When
     tier: str
+    on_cut: Literal["error", "continue"] = "error"
+    """What follows when an upstream breaks off a stream that the client has begun to see: the format's own error event,
+    or the next candidate, which goes on from the text so far (text only, never inside a tool call)."""
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -112,9 +135,36 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 
     connect_s: float = 5.0
     first_byte_s: float = 120.0
+    first_token_s: float = 120.0
+    """From sending to the first event that carries content; streams only."""
     idle_s: float = 60.0
     """Between two reads of a response."""
     total_s: float = 900.0
+    keep_alive_s: float = 15.0
+    """Of silence towards the client of a stream, after which it gets an SSE comment; 0: none."""
+
+
+class Retries(msgspec.Struct, frozen=True, kw_only=True):
+    """What follows when every candidate has failed in a way that may pass."""
+
+    rounds: int = 1
+    """How often they are tried once more; 0: not at all."""
+    backoff_s: float = 0.5
+    """The longest wait before the first round; it doubles with each."""
+    wait_s_max: float = 10.0
+    """The longest wait that is worth it; a longer Retry-After is handed to the client instead."""
+
+
+class Breaker(msgspec.Struct, frozen=True, kw_only=True):
+    """When a deployment that keeps failing is left alone, and for how long."""
+
+    failures: int = 5
+    """In a row; 0: never."""
+    window_s: float = 30.0
+    """Within which they must fall."""
+    open_s: float = 15.0
+    """How long it is left alone at first; doubled each time that it fails again."""
+    open_s_max: float = 300.0
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,6 +205,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     baseline_price: Price | None = None
     """Price of a baseline that is not served here."""
     timeouts: Timeouts = Timeouts()
+    retries: Retries = Retries()
+    breaker: Breaker = Breaker()
     limits: Limits = Limits()
 
 

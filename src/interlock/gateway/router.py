@@ -6,6 +6,7 @@ calls of a kind is exactly what `decide` reads: tests hold the two against each 
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -25,6 +26,8 @@ class Routed(msgspec.Struct, frozen=True):
 
     route: Route
     tail: bytes
+    ranked: tuple[str, ...]
+    """Deployments that may serve it, the first to be tried first."""
 
     def decision(self, signals: Signals, splices: tuple[str, ...]) -> bytes:
         """`Decision` as JSON."""
@@ -34,9 +37,12 @@ class Routed(msgspec.Struct, frozen=True):
 class Router:
     """For one policy and one state of readiness."""
 
-    def __init__(self, policy: Policy, not_ready: Mapping[str, str]) -> None:
+    def __init__(
+        self, policy: Policy, not_ready: Mapping[str, str], resting: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self._policy = policy
         self._not_ready = not_ready
+        self._resting = resting
         self._known: dict[Any, Routed] = {}
         self._edges = _edges(policy)
         whens = [rule.when for rule in policy.rules]
@@ -63,8 +69,8 @@ class Router:
         if routed is None:
             if len(self._known) >= KINDS_MAX:
                 self._known.clear()
-            route = decide(signals, self._policy, boundaries, self._not_ready)
-            routed = self._known[kind] = Routed(route, _encode(route)[1:])
+            route = decide(signals, self._policy, boundaries, self._not_ready, self._resting)
+            routed = self._known[kind] = Routed(route, _encode(route)[1:], tuple(route.ranked))
         return routed
 
 

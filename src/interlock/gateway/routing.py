@@ -6,6 +6,7 @@ clock, randomness or I/O here: the same arguments give the same decision.
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -13,10 +14,13 @@ import msgspec
 from interlock.gateway.boundary import refusal
 from interlock.gateway.policy import Deployment, Policy, Profile, When
 from interlock.gateway.signals import Signals, names_route, unknown_signals
+from interlock.ledger import Format
 
 Stage = Literal["", "boundary", "shape", "ready"]
 """What refused a candidate: its data boundary, the shape of the request, or that it cannot serve just now."""
 
+_TRANSLATED: frozenset[Format] = frozenset({"chat", "responses", "messages"})
+_COUNT: Format = "count_tokens"  # where the deployment cannot count, the gateway estimates
 _FLAGS = ("tools", "tool_result", "images", "reasoning", "schema", "stream", "chore")
 _NEEDS = ("tools", "images", "reasoning", "schema")
 """Signals that ask for a capability of the same name."""
@@ -30,6 +34,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """1: tried first. 0: refused."""
     stage: Stage = ""
     refused: str = ""
+    resting: str = ""
+    """Why it ranks behind those that are well: its circuit is open, or it asked for a pause."""
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -46,6 +52,16 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     winner: str = ""
     code: str = ""
     unknown: tuple[str, ...] = ()
+    on_cut: Literal["error", "continue"] = "error"
+    """Of the rule."""
+
+    @property
+    def ranked(self) -> list[str]:
+        """Deployments that may serve it, the first to be tried first."""
+        ranked = [c for c in self.candidates if c.rank]
+        if any(c.resting for c in ranked):
+            ranked.sort(key=lambda c: c.rank)
+        return [c.deployment for c in ranked]
 
 
 class Decision(Route, frozen=True, kw_only=True, omit_defaults=True):
@@ -56,12 +72,20 @@ class Decision(Route, frozen=True, kw_only=True, omit_defaults=True):
     """What was changed in the body for the attempt at hand."""
 
 
-def decide(signals: Signals, policy: Policy, boundaries: Sequence[str], not_ready: Mapping[str, str]) -> Route:
+def decide(
+    signals: Signals,
+    policy: Policy,
+    boundaries: Sequence[str],
+    not_ready: Mapping[str, str],
+    resting: Mapping[str, str] = MappingProxyType({}),
+) -> Route:
     """Choose the route.
 
     Args:
         boundaries: names of the profiles of tenant and key; one that the policy lacks refuses everybody.
         not_ready: deployments that cannot serve just now, and why.
+        resting: deployments that are better left alone just now, and why. They rank last, in order; where nobody else
+            is left they are tried: an upstream's refusal is worth more than ours.
     """
     rule, tier, names = _route(signals, policy)
     in_force = tuple(dict.fromkeys(name for name in (policy.boundary, *boundaries) if name))
@@ -69,24 +93,30 @@ def decide(signals: Signals, policy: Policy, boundaries: Sequence[str], not_read
     missing = next((name for name in in_force if name not in policy.profiles), None)
     profiles = [policy.profiles[name] for name in in_force if name in policy.profiles]
     candidates: list[Candidate] = []
-    rank = 0
+    well = rested = 0
     for name in () if refused else names:
         stage, why = _judge(policy.deployments[name], signals, profiles)
         if missing:
             stage, why = "boundary", f"boundary {missing}: no such profile"
         if not why and name in not_ready:
             stage, why = "ready", not_ready[name]
-        rank += not why
-        candidates.append(Candidate(deployment=name, rank=0 if why else rank, stage=stage, refused=why))
+        rests = "" if why else resting.get(name, "")
+        well += not (why or rests)
+        rested += bool(rests)
+        rank = 0 if why else -rested if rests else well
+        candidates.append(Candidate(deployment=name, rank=rank, stage=stage, refused=why, resting=rests))
+    if rested:
+        candidates = [msgspec.structs.replace(c, rank=well - c.rank) if c.rank < 0 else c for c in candidates]
     return Route(
         policy=policy.version,
         rule=rule,
         tier=tier,
         boundary=in_force,
         candidates=tuple(candidates),
-        winner=next((c.deployment for c in candidates if c.rank), ""),
-        code="model_unknown" if refused else "" if rank else _code(candidates),
+        winner=next((c.deployment for c in candidates if c.rank == 1), ""),
+        code="model_unknown" if refused else "" if well + rested else _code(candidates),
         unknown=unknown_signals(signals, policy),
+        on_cut=next((r.on_cut for r in policy.rules if r.name == rule), "error"),
     )
 
 
@@ -119,7 +149,7 @@ def matches(when: When, signals: Signals) -> bool:
     for names, value in (
         (when.tenant, signals.tenant),
         (when.principal, signals.principal),
-        (when.format, signals.format),
+        (when.format, "messages" if signals.format == _COUNT else signals.format),  # counted where it would be sent
     ):
         if names is not None and value not in names:
             return False
@@ -131,7 +161,7 @@ def _judge(deployment: Deployment, signals: Signals, profiles: Sequence[Profile]
     why = refusal(deployment.facts, profiles)
     if why:
         return "boundary", why
-    if signals.format not in deployment.formats:
+    if not serves(deployment.formats, signals.format):
         return "shape", f"format: speaks {', '.join(deployment.formats)}, not {signals.format}"
     for need in _NEEDS:
         if getattr(signals, need) and need not in deployment.capabilities:
@@ -141,6 +171,11 @@ def _judge(deployment: Deployment, signals: Signals, profiles: Sequence[Profile]
     if window is not None and signals.input_tokens >= window:
         return "shape", f"context: the input leaves no room in {window} tokens"
     return "", ""
+
+
+def serves(formats: Sequence[Format], format: Format) -> bool:
+    """Whether a deployment that speaks `formats` can answer a client of `format`, translated if need be."""
+    return format in formats or (format in _TRANSLATED and any(f in _TRANSLATED for f in formats)) or format == _COUNT
 
 
 def _code(candidates: Sequence[Candidate]) -> str:

@@ -6,26 +6,30 @@ It takes its adapters from whoever wires it (interlock.wiring), and does not kno
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 import msgspec
 
 from interlock.clock import Clock
-from interlock.errors import InterlockError, LocalError, LogUnavailable
+from interlock.errors import InterlockError, LocalError
 from interlock.gateway import answer
 from interlock.gateway.exchange import Exchange
+from interlock.gateway.failure import Circuit
 from interlock.gateway.http import Head, Pool, Running, ServerConnection
 from interlock.gateway.listing import answer_models
+from interlock.gateway.metering import Metering
 from interlock.gateway.policy import Limits, Policy
 from interlock.gateway.ports import Admits, UsageJournal
 from interlock.gateway.router import Routed, Router
 from interlock.gateway.routing import Route
 from interlock.gateway.signals import Signals, read_signals
+from interlock.gateway.translate import CARRIER
 from interlock.gateway.upstream import Place, Upstream, make_upstreams
-from interlock.gateway.wire import error_body, read
+from interlock.gateway.wire import ESTIMATE_RULE, Call, error_body, read
 from interlock.identity import Key, Scope
 from interlock.ids import new_id
-from interlock.ledger import Format, Refused, Settled
+from interlock.ledger import Format, Refused
 
 FORMATS: Mapping[str, Format] = {
     "/v1/chat/completions": "chat",
@@ -35,8 +39,11 @@ FORMATS: Mapping[str, Format] = {
     "/chat/completions": "chat",
     "/responses": "responses",
     "/messages": "messages",
+    "/v1/embeddings": "embeddings",
+    "/embeddings": "embeddings",
+    "/v1/messages/count_tokens": "count_tokens",
+    "/messages/count_tokens": "count_tokens",
 }
-_encode = msgspec.json.Encoder().encode
 JUDGED_EARLY_BYTES = 64 * 1024
 """Bodies from this size on are only read for a key that was admitted."""
 
@@ -65,11 +72,13 @@ class Gateway:
         self.not_ready: dict[str, str] = {}
         self.requests: Counter[tuple[str, str]] = Counter()
         """Answered, by format and error code (`ok` if there was none)."""
-        self.attempts: Counter[tuple[str, str]] = Counter()
-        """Settled, by deployment and outcome."""
-        self.tokens: Counter[tuple[str, str]] = Counter()
-        """Settled, by deployment and kind."""
+        self.metering = Metering(clock, journal)
         self.exchanges: set[Exchange] = set()
+        self.circuits: dict[str, Circuit] = {}
+        """One a deployment, kept from policy to policy."""
+        self.resting: dict[str, str] = {}
+        """Deployments that are better left alone just now, and why."""
+        self._tasks: set[asyncio.Task[None]] = set()
         self._has_policy = False
         self._directory = directory
         self._journal = journal
@@ -77,8 +86,6 @@ class Gateway:
         self._pools: dict[Place, Pool] = {}
         self._faults: dict[str, str] = {}
         self._loading: dict[str, str] = {}
-        self._open_seqs: dict[str, int] = {}
-        self._unwritten: list[tuple[str, bytes]] = []
         if policy is not None:
             self.adopt(policy)
 
@@ -86,9 +93,12 @@ class Gateway:
 
     def adopt(self, policy: Policy) -> None:
         """Decide by `policy` from now on; what runs goes on under the one it began with."""
+        if not self._has_policy or policy.breaker != self.policy.breaker:
+            self.circuits = {}
         self.policy = policy
         self.limits = policy.limits
-        self.upstreams, self._faults = make_upstreams(self.loop, policy, self._pools)
+        self.upstreams, self._faults = make_upstreams(self.loop, policy, self._pools, self.clock)
+        self.circuits = {name: self.circuits.get(name) or Circuit(policy.breaker) for name in policy.deployments}
         self._has_policy = True
         self._update_ready()
 
@@ -105,14 +115,34 @@ class Gateway:
     def _update_ready(self) -> None:
         self.not_ready = {**self._loading, **self._faults}
         if self._has_policy:
-            self._router = Router(self.policy, self.not_ready)
+            now_s = self.loop.time()
+            self.resting = {name: why for name, circuit in self.circuits.items() if (why := circuit.refusal(now_s))}
+            self._router = Router(self.policy, self.not_ready, self.resting)
+
+    def circuits_moved(self) -> None:
+        """A circuit may have opened or closed: if so, routes change."""
+        now_s = self.loop.time()
+        resting = {name for name, circuit in self.circuits.items() if circuit.wait_s(now_s) > 0.0}
+        if resting != self.resting.keys():
+            self._update_ready()
+
+    def lets(self, deployment: str) -> bool:
+        """Whether a deployment may be tried where nobody better is left. What merely asked for a pause may."""
+        circuit = self.circuits.get(deployment)  # a newer policy may not have it
+        return circuit is None or circuit.state == "closed" or circuit.wait_s(self.loop.time(), alone=True) <= 0.0
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the loop's callbacks; it is awaited by nobody, and ends by itself."""
+        task = self.loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def unready(self) -> list[str]:
         """Why calls would be refused now; empty: ready."""
         reasons = [] if self._has_policy else ["no policy has been adopted yet"]
         if self.draining:
             reasons.append("draining")
-        if not self._journal.writable or self._unwritten:
+        if not self._journal.writable or self.metering.unwritten:
             reasons.append("the usage journal cannot be written")
         if self._has_policy and not set(self.policy.deployments) - set(self.not_ready):
             reasons.extend(f"deployment {name}: {why}" for name, why in sorted(self.not_ready.items()))
@@ -169,20 +199,54 @@ class Gateway:
         call = read(format, body)
         signals = read_signals(call, head.headers, key)
         routed = self._router.route(signals, self._directory.boundaries(key))
-        if not routed.route.winner:
-            self._refuse_call(connection, key, signals, routed, request_id)
+        error = self._unserved(routed.route, signals.model)
+        if error is None and format == "count_tokens" and not self._counts(routed.route.winner, body):
+            self._estimate(connection, call, request_id)
             return None
         exchange = Exchange(self, connection, head, body, call, key, signals, routed, request_id)
-        self.exchanges.add(exchange)
-        exchange.next()
-        return exchange
+        if error is None:
+            self.exchanges.add(exchange)
+            try:
+                exchange.next()
+                return exchange
+            except Exception as failure:
+                self.exchanges.discard(exchange)
+                if not isinstance(failure, LocalError):
+                    raise
+                error = failure
+        self._refuse_call(connection, key, signals, routed, request_id, error)
+        return None
+
+    def _unserved(self, route: Route, model: str) -> LocalError | None:
+        """Why nobody may serve a call that takes this route."""
+        if not route.winner:
+            return LocalError(_why(route, model), code=route.code, field="model")
+        if route.winner in self.resting and not any(self.lets(name) for name in route.ranked):
+            return LocalError(f"{route.winner}: {self.resting[route.winner]}", code="not_ready")
+        return None
+
+    def _counts(self, deployment: str, body: bytes) -> bool:
+        """Whether a deployment can count a body's tokens: not those of reasoning that only other families read."""
+        return self.upstreams[deployment].counts_tokens and CARRIER not in body
+
+    def _estimate(self, connection: ServerConnection, call: Call, request_id: str) -> None:
+        """Tokens of a Messages request for a deployment that cannot count them: our own estimate, named as such."""
+        lines = answer.own_headers(request_id) + f"x-interlock-estimate: {ESTIMATE_RULE}\r\n".encode()
+        body = msgspec.json.encode({"input_tokens": call.input_estimate})
+        connection.respond(200, answer.JSON + lines, body)
+        self.requests["count_tokens", "ok"] += 1
 
     def _refuse_call(
-        self, connection: ServerConnection, key: Key, signals: Signals, routed: Routed, request_id: str
+        self,
+        connection: ServerConnection,
+        key: Key,
+        signals: Signals,
+        routed: Routed,
+        request_id: str,
+        error: LocalError,
     ) -> None:
-        """Nobody may serve it: say why, to the client and in the log."""
+        """Nobody may serve it, or can: say why, to the client and in the log."""
         route = routed.route
-        error = LocalError(_why(route, signals.model), code=route.code, field="model")
         refused = Refused(
             request_id=request_id,
             tenant=key.tenant,
@@ -248,8 +312,8 @@ class Gateway:
         elif head.path == "/readyz":
             self._catch_up()
             reasons = self.unready()
-            status = "not_ready" if reasons else "degraded" if self.not_ready else "ready"
-            state = {"status": status, "reasons": reasons, "not_ready": self.not_ready}
+            status = "not_ready" if reasons else "degraded" if self.not_ready or self.resting else "ready"
+            state = {"status": status, "reasons": reasons, "not_ready": self.not_ready, "resting": self.resting}
             connection.respond(503 if reasons else 200, answer.JSON, msgspec.json.encode(state) + b"\n")
         elif head.path.startswith(("/v1/models", "/models")):
             self._answer_models(connection, head)
@@ -273,49 +337,11 @@ class Gateway:
 
     # what exchanges tell
 
-    def opened(self, attempt: str, payload: bytes, done: Callable[[LogUnavailable | None], None]) -> None:
-        """Write `usage.opened`; `done` is called when it would survive a kill."""
-        self._open_seqs[attempt] = self._journal.seq + 1
-        try:
-            self._journal.stage(f"{attempt}/opened", "usage.opened", self.clock.now_ns(), payload, done)
-        except LogUnavailable as error:
-            done(error)
-
-    def forget(self, attempt: str) -> None:
-        """Its `usage.opened` could not be written."""
-        self._open_seqs.pop(attempt, None)
-
-    def settled(self, attempt: str, deployment: str, settled: Settled, then: Callable[[], None] | None = None) -> None:
-        """Write `usage.settled`, then call `then`; if the disk is full it is kept and written when there is room."""
-        self._write_settled(attempt, _encode(settled), then)
-        self.attempts[deployment, settled.outcome] += 1
-        for kind, count in settled.usage.items():
-            self.tokens[deployment, kind] += count
-
-    def _write_settled(self, attempt: str, payload: bytes, then: Callable[[], None] | None = None) -> None:
-        def written(error: LogUnavailable | None) -> None:
-            if error is None:
-                self._open_seqs.pop(attempt, None)
-            else:
-                self._unwritten.append((attempt, payload))
-            if then is not None:
-                then()
-
-        now_ns = self.clock.now_ns()
-        try:
-            self._journal.stage(f"{attempt}/settled", "usage.settled", now_ns, payload, written, reserved=True)
-        except LogUnavailable as error:
-            written(error)
-
     def closed(self, exchange: Exchange, code: str = "") -> None:
         """The exchange has ended, and its answer was not an error of ours (those are counted where they are made)."""
         self.exchanges.discard(exchange)
         if code:
             self.requests[exchange.format, code] += 1
-
-    def low_water(self) -> int:
-        """The lowest sequence number that a recovery would need."""
-        return next(iter(self._open_seqs.values()), self._journal.seq + 1)
 
     def unreachable(self, deployment: str) -> None:
         """A connection could not be made; a deployment that is watched is not ready until it answers again."""
@@ -329,13 +355,13 @@ class Gateway:
         now_s = self.loop.time()
         for connection in [c for c in self.connections if 0.0 < c.deadline_s <= now_s]:
             connection.expire()
-        for exchange in [e for e in self.exchanges if e.deadline_s <= now_s]:
+        for exchange in [e for e in self.exchanges if e.deadlines.due_s <= now_s]:
             exchange.expire()
         for pool in self._pools.values():
             pool.sweep(now_s)
-        unwritten, self._unwritten = self._unwritten, []
-        for attempt, payload in unwritten:
-            self._write_settled(attempt, payload)
+        if self.resting:
+            self.circuits_moved()
+        self.metering.write_rest()
 
     def drain(self) -> None:
         """Take no new work; idle connections close now, others after their answer."""
@@ -345,13 +371,15 @@ class Gateway:
 
     def close(self) -> None:
         """Give up the connections to upstreams."""
+        for task in self._tasks:
+            task.cancel()
         for pool in self._pools.values():
             pool.close()
 
     @property
     def drained(self) -> bool:
         """Nothing is left to answer or to write."""
-        return not self.exchanges and not self.connections and not self._unwritten
+        return not self.exchanges and not self.connections and not self.metering.unwritten
 
 
 def _not_here(head: Head) -> LocalError:

@@ -2,21 +2,24 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from interlock import __version__
+from interlock.clock import Clock
 from interlock.errors import LocalError
+from interlock.gateway.failure import Keys
 from interlock.gateway.http import Pool, dialler
 from interlock.gateway.policy import Credential, Deployment, Policy
+from interlock.gateway.providers import Auth, Speech, logins_of, speech_of
 from interlock.ledger import Format
 
-PATHS: dict[Format, str] = {"chat": "/chat/completions", "responses": "/responses", "messages": "/messages"}
 ANTHROPIC_VERSION = b"2023-06-01"
 CREDENTIAL_BYTES_MAX = 16 * 1024
 
+_STREAMS = (b"text/event-stream", b"application/vnd.amazon.eventstream")
 _PASSED = (b"anthropic-beta", b"anthropic-version", b"openai-beta", b"accept", b"traceparent", b"tracestate")
 """What a client may say to an upstream. Not its key, its organisation or its cookies: those are the gateway's."""
 
@@ -24,38 +27,91 @@ _PASSED = (b"anthropic-beta", b"anthropic-version", b"openai-beta", b"accept", b
 class Upstream:
     """Where a deployment's requests go. Made anew when the policy changes; an unchanged host keeps its pool."""
 
-    def __init__(self, deployment: Deployment, pool: Pool, secret: str) -> None:
+    def __init__(self, deployment: Deployment, pool: Pool, speech: Speech, logins: Sequence[bytes | Auth]) -> None:
+        """`logins`: what lets requests in, one for each credential; empty: nothing is asked."""
         self.deployment = deployment
         self.pool = pool
+        self.dialect = speech.dialect
+        self.formats: tuple[Format, ...] = (speech.dialect.format,) if speech.dialect else deployment.formats
+        self.keys = Keys(max(len(logins), 1))
+        self._logins = logins
+        self._speech = speech
         url = urlsplit(deployment.base_url)
-        anthropic = deployment.provider == "anthropic"
         # llama.cpp closes after a stream though it says keep-alive; a new connection to a child of ours costs nothing
         last = "connection: close\r\n" if deployment.provider == "local" else ""
-        login = "" if not secret else f"x-api-key: {secret}\r\n" if anthropic else f"authorization: Bearer {secret}\r\n"
         self._heads = {
-            format: (
-                f"POST {url.path.rstrip('/')}{path} HTTP/1.1\r\n"
+            (format, stream): (
+                f"POST {speech.path(format, stream)} HTTP/1.1\r\n"
                 f"host: {url.netloc}\r\nuser-agent: interlock/{__version__}\r\n"
-                f"content-type: application/json\r\naccept-encoding: identity\r\n{last}{login}"
+                f"content-type: application/json\r\naccept-encoding: identity\r\n{last}"
             ).encode()
-            for format, path in PATHS.items()
+            for format in (*self.formats, "count_tokens")
+            for stream in (False, True)
         }
 
-    def request(self, format: Format, client: Mapping[bytes, bytes], body: bytes) -> bytes:
+    def encoded(self, body: bytes, client: Mapping[bytes, bytes], stream: bool) -> tuple[bytes, tuple[str, ...]]:
+        """(a body of ours as the provider takes it, paths of the hints that it leaves out).
+
+        Raises: LocalError: it cannot be said there; `field` names it.
+        """
+        if self.dialect is None:
+            return body, ()
+        betas = [beta.strip() for beta in client.get(b"anthropic-beta", b"").decode("latin-1").split(",")]
+        encoded = self.dialect.request(body, stream, [beta for beta in betas if beta])
+        return encoded, self.dialect.hints(body)
+
+    def request(self, format: Format, client: Mapping[bytes, bytes], body: bytes, login: bytes, stream: bool) -> bytes:
         """The whole request as bytes."""
         passed = b"".join([b"%b: %b\r\n" % (name, client[name]) for name in _PASSED if name in client])
-        if format == "messages" and b"anthropic-version" not in client:
+        if self.dialect is None and format in ("messages", "count_tokens") and b"anthropic-version" not in client:
             passed += b"anthropic-version: %b\r\n" % ANTHROPIC_VERSION
-        return b"%b%bcontent-length: %d\r\n\r\n%b" % (self._heads[format], passed, len(body), body)
+        head = self._heads[format, stream]
+        return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (head, login, passed, len(body), body)
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether it can count a Messages request. Of servers that merely speak Messages few can."""
+        return self.deployment.provider in ("anthropic", "local") and "messages" in self.formats
+
+    def streams(self, content_type: bytes) -> bool:
+        """Whether an answer of this type is a stream."""
+        return content_type.startswith(_STREAMS)
+
+    # credentials
+
+    def pick_key(self, now_s: float, besides: Collection[int]) -> int:
+        """Which credential the next attempt uses, not one of `besides`; if all are resting, the first."""
+        return 0 if len(self._logins) < 2 else self.keys.pick(now_s, besides) or 0
+
+    def has_key(self, now_s: float, besides: Collection[int]) -> bool:
+        """Whether a credential is left that is neither resting nor one of `besides`."""
+        return len(self._logins) > 1 and bool(self.keys.free(now_s, besides))
+
+    def login(self, key: int, stream: bool, body: bytes) -> bytes | None:
+        """The lines that let a request in; None: `fetch_login` has to ask for them."""
+        if not self._logins:
+            return b""
+        login = self._logins[key]
+        return login if isinstance(login, bytes) else login.ready(self._target(stream), body)
+
+    async def fetch_login(self, key: int, stream: bool, body: bytes) -> bytes:
+        """As `login`, after asking whoever makes them.
+
+        Raises: LocalError: there is no credential; TransientError: nobody answered.
+        """
+        login = self._logins[key]
+        assert not isinstance(login, bytes)
+        return await login.fetch(self._target(stream), body)
+
+    def _target(self, stream: bool) -> str:
+        return self._speech.path(self.formats[0], stream)
 
 
-def read_credential(credential: Credential | None) -> str:
-    """The upstream key, from where the policy says it is; empty if there is none to send.
+def read_credential(credential: Credential) -> str:
+    """The upstream key, from where the policy says it is.
 
     Raises: LocalError: it is not there. The message names the place, never the content.
     """
-    if credential is None:
-        return ""
     if credential.env:
         secret, place = os.environ.get(credential.env, ""), f"environment variable {credential.env}"
     else:
@@ -82,7 +138,7 @@ class Place(NamedTuple):
 
 
 def make_upstreams(
-    loop: asyncio.AbstractEventLoop, policy: Policy, pools: dict[Place, Pool]
+    loop: asyncio.AbstractEventLoop, policy: Policy, pools: dict[Place, Pool], clock: Clock
 ) -> tuple[dict[str, Upstream], dict[str, str]]:
     """(upstreams by deployment, why some cannot serve).
 
@@ -97,7 +153,8 @@ def make_upstreams(
         timeout_s, size = policy.timeouts.connect_s, policy.limits.upstream_connections
         place = Place(f"{url.scheme}://{url.netloc}", deployment.ca_bundle, timeout_s, size)
         try:
-            secret = read_credential(deployment.credential)
+            secrets = [read_credential(credential) for credential in deployment.keys]
+            speech, logins = speech_of(deployment), logins_of(deployment, secrets, clock)
             if place not in pools:
                 pools[place] = Pool(loop, dialler(loop, url, ca_bundle=place.ca_bundle, timeout_s=timeout_s), size)
         except LocalError as error:
@@ -108,7 +165,7 @@ def make_upstreams(
             faults[name] = f"proxy: {error}"
         else:
             needed.add(place)
-            upstreams[name] = Upstream(deployment, pools[place], secret)
+            upstreams[name] = Upstream(deployment, pools[place], speech, logins)
     for place in pools.keys() - needed:
         pools.pop(place).close()
     return upstreams, faults

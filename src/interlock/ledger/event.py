@@ -9,8 +9,9 @@ from typing import Literal
 
 import msgspec
 
-Format = Literal["chat", "responses", "messages"]
-"""The client's wire format: Chat Completions, Responses (OpenAI), Messages (Anthropic)."""
+Format = Literal["chat", "responses", "messages", "embeddings", "count_tokens"]
+"""The client's wire format: Chat Completions, Responses (OpenAI), Messages (Anthropic), Embeddings (OpenAI), and
+Anthropic's counting of a Messages request, which costs nothing."""
 
 Outcome = Literal["completed", "failed", "truncated", "cancelled", "lost"]
 """completed: the answer's own end was seen. failed: the upstream answered an error, or nothing. truncated: it broke off

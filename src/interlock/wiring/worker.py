@@ -58,7 +58,7 @@ class Worker:
             stream,
             clock=clock,
             sync=options.sync,
-            low_water=lambda: self.gateway.low_water(),  # noqa: PLW0108 - the gateway is made after its journal
+            low_water=lambda: self.gateway.metering.low_water(),  # noqa: PLW0108 - the gateway is made after its journal
         )
         directory = SharedDirectory(log, generation)
         self.gateway = Gateway(loop, clock, directory, self._journal, None, self._adopt_newer)
@@ -132,8 +132,8 @@ class Worker:
         gateway = self.gateway
         numbers = {
             **_series("interlock_requests_total", ("format", "code"), gateway.requests),
-            **_series("interlock_attempts_total", ("deployment", "outcome"), gateway.attempts),
-            **_series("interlock_tokens_total", ("deployment", "kind"), gateway.tokens),
+            **_series("interlock_attempts_total", ("deployment", "outcome"), gateway.metering.attempts),
+            **_series("interlock_tokens_total", ("deployment", "kind"), gateway.metering.tokens),
             "interlock_open_attempts": len(gateway.exchanges),
             "interlock_connections": len(gateway.connections),
             "interlock_journal_bytes_total": self._journal.written_bytes,
@@ -143,6 +143,7 @@ class Worker:
             for name in gateway.policy.deployments:
                 ready = int(name not in gateway.not_ready)
                 numbers[f'interlock_deployment_ready{{deployment="{name}"}}'] = ready
+                numbers[f'interlock_deployment_resting{{deployment="{name}"}}'] = int(name in gateway.resting)
         return numbers
 
     # the managed local model

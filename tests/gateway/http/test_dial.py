@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+import re
+import socket
 import ssl
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -200,3 +202,62 @@ def test_no_proxy_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found is not None and (found.hostname, found.port) == ("proxy.test", 3128)
     for host in ("localhost", "127.0.0.1", "127.1.2.3", "[::1]", "inside.test", "a.inside.test"):
         assert proxy_for(urlsplit(f"https://{host}:8443/v1")) is None
+
+
+@pytest.mark.parametrize(
+    ("base_url", "cause"),
+    [
+        ("http://127.0.0.1:{closed}/v1", "Connect call failed|Connection refused"),
+        ("http://[::1]:{closed}/v1", "Connect call failed|Connection refused|Cannot assign|unreachable"),
+        ("http://nowhere.invalid/v1", "not known|resolution|No address"),
+        ("http://" + "a" * 70 + ".test/v1", "label|too long|not known"),
+        ("https://localhost:{plain}/v1", "SSL|TLS|WRONG_VERSION"),
+    ],
+)
+def test_why_an_upstream_cannot_be_reached(run: Run, base_url: str, cause: str) -> None:
+    async def test(loop: asyncio.AbstractEventLoop) -> None:
+        async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 400 No TLS here\r\n\r\n")
+            writer.close()
+
+        server = await asyncio.start_server(speak, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            url = urlsplit(base_url.format(closed=unused.getsockname()[1], plain=port))
+            pool = Pool(loop, dialler(loop, url, ca_bundle="", timeout_s=5), 1)
+            box = Box()
+            pool.request(REQUEST + b"authorization: Bearer secret", box)
+            await until(lambda: bool(box.failures), 8)
+        [failure] = box.failures
+        assert (failure.code, failure.sent) == ("upstream_unreachable", False)
+        assert re.search(cause, failure.message), failure.message
+        assert "secret" not in failure.message
+        server.close()
+
+    _play(run, test)
+
+
+def test_an_upstream_on_ipv6(run: Run) -> None:
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 on this machine")
+
+    async def test(loop: asyncio.AbstractEventLoop) -> None:
+        peers: list[str] = []
+
+        class Named(Box):
+            def on_head(self, status: int, headers: Mapping[bytes, bytes], peer: str) -> None:
+                peers.append(peer)
+
+        server = await asyncio.start_server(_answer, "::1", 0)
+        port = server.sockets[0].getsockname()[1]
+        pool = Pool(loop, dialler(loop, urlsplit(f"http://[::1]:{port}/v1"), ca_bundle="", timeout_s=3), 1)
+        box = Named()
+        pool.request(REQUEST, box)
+        await until(lambda: bool(box.ended or box.failures))
+        assert (box.failures, peers) == ([], [f"[::1]:{port}"])
+        pool.close()
+        await until(lambda: pool._open == 0)
+        server.close()
+
+    _play(run, test)

@@ -1,6 +1,7 @@
 """Requests from bytes: what two servers could read differently is refused, however the bytes are cut."""
 
 import itertools
+import tracemalloc
 
 import msgspec
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from interlock.errors import LocalError
 from interlock.gateway import Limits
 from interlock.gateway.http import Body, Head, RequestReader
-from interlock.gateway.http.reader import HEADERS_MAX, Event
+from interlock.gateway.http.grammar import HEADERS_MAX
+from interlock.gateway.http.reader import Event
 
 SMALL = Limits(header_bytes=4096, body_bytes=1000)
 
@@ -83,6 +85,7 @@ BAD = {
     "space before the colon": post("Transfer-Encoding : chunked", body=b"0\r\n\r\n"),
     "folded header": post("A: b\r\n c"),
     "bad chunk size": post("Transfer-Encoding: chunked", body=b"zz\r\nabc\r\n0\r\n\r\n"),
+    "a chunk size of nine digits": post("Transfer-Encoding: chunked", body=b"000000001\r\na\r\n0\r\n\r\n"),
     "chunked on 1.0": post("Transfer-Encoding: chunked", version="HTTP/1.0", body=b"0\r\n\r\n"),
     "bare line feeds": b"GET / HTTP/1.1\nHost: a\n\n",
     "NUL in a header": post("A: \0"),
@@ -113,6 +116,58 @@ def test_bounds() -> None:
     assert read(many, limits=msgspec.structs.replace(SMALL, header_bytes=10**6)) == "header_too_large"
     assert read(post("Content-Length: 1000", body=b"x" * 1000)) != "body_too_large"
     assert read(post("Expect: 200-ok", "Content-Length: 1")) == "expectation_failed"
+
+
+def test_tiny_chunks_take_no_more_room_than_their_bytes() -> None:
+    limits = msgspec.structs.replace(SMALL, body_bytes=1 << 20)
+    reader = RequestReader(limits)
+    reader.feed(post("Transfer-Encoding: chunked"))
+    tracemalloc.start()
+    for _ in range(100):
+        reader.feed(b"2\r\nab\r\n" * 1000)
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert reader.held == 200_000
+    assert held < 2 * reader.held
+    assert reader.feed(b"0\r\n\r\n") == [Body(b"ab" * 100_000)]
+
+
+@pytest.mark.parametrize("size", [SMALL.header_bytes - 1, SMALL.header_bytes, SMALL.header_bytes + 1])
+def test_a_head_is_as_large_however_it_is_cut(size: int) -> None:
+    raw = post("A: ")
+    raw = raw[:-4] + b"b" * (size - len(raw)) + b"\r\n\r\n"
+    assert len(raw) == size
+    whole = read(raw)
+    assert (whole == "header_too_large") is (size > SMALL.header_bytes)
+    assert read(raw, list(range(size))) == read(raw + GOOD[:50], [size // 2]) == whole
+
+
+def test_extensions_and_trailers_are_bounded_together() -> None:
+    chunk = b"1;" + b"e" * 200 + b"\r\nx\r\n"
+    assert read(post("Transfer-Encoding: chunked", body=chunk * 30)) == "header_too_large"
+    trailers = b"0\r\n" + b"x: y\r\n" * 2000
+    assert read(post("Transfer-Encoding: chunked", body=trailers)) == "header_too_large"
+    assert read(post("Transfer-Encoding: chunked", body=b"0\r\nx: " + b"y" * 5000)) == "header_too_large"
+
+
+def test_a_remembered_head_is_read_as_an_unknown_one() -> None:
+    for _ in range(2):
+        for length in (3, 2):
+            head = events(post("X: y", f"Content-Length: {length}", "content-type: z", body=b"abc"[:length]))[0]
+            assert isinstance(head, Head)
+            given = {b"host": b"a", b"x": b"y", b"content-type": b"z", b"content-length": b"%d" % length}
+            assert (head.length, head.headers) == (length, given)
+        assert read(post("X: y", "Content-Length: 1", "Content-Length: 1", body=b"a")) == "malformed_http"
+        assert read(post("X: content-length: 1", body=b"")) != "malformed_http"
+
+
+def test_requests_beyond_a_pipeline_wait() -> None:
+    reader = RequestReader(msgspec.structs.replace(SMALL, pipelined=2))
+    assert len(reader.feed(GOOD * 5)) == 4
+    assert reader.behind and not reader.idle
+    assert len(reader.feed(b"")) == 4
+    assert len(reader.feed(GOOD)) == 4
+    assert not reader.behind and reader.idle
 
 
 def test_a_discarded_body_is_not_kept() -> None:

@@ -130,12 +130,19 @@ def _deployment(name: str, entry: Entry) -> Iterator[str]:
     yield f"model = {_text(entry.model)}"
     if entry.formats:
         yield f"formats = {_list(entry.formats)}"
+    for key, value in entry.cloud.items():
+        yield f"{key} = {_text(value)}"
     if entry.literal:
-        yield "# The key that stood in the file is not carried over: set this variable to it."
-    if entry.variable:
-        yield f"credential = {{ env = {_text(entry.variable)} }}"
+        yield "# A key that stood in the file is not carried over: set the variable that has its place to it."
+    variables = [f"{{ env = {_text(variable)} }}" for variable in entry.variables]
+    if len(variables) == 1:
+        yield f"credential = {variables[0]}"
+    elif variables:
+        yield f"credentials = [{', '.join(variables)}]"
     if entry.context:
         yield f"context_window = {entry.context}"
+    if entry.max_output:
+        yield f"max_output = {entry.max_output}"
     if entry.capabilities:
         assumed = "  # assumed" if entry.assumed else ""
         yield f"capabilities = {_list(entry.capabilities)}{assumed}"

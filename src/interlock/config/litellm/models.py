@@ -7,8 +7,10 @@ from typing import Any
 
 import msgspec
 
+from interlock.config.credentials import CREDENTIALS_MAX
 from interlock.config.deployments import wrong_url
 from interlock.config.lines import Path
+from interlock.config.litellm import clouds
 from interlock.config.litellm.providers import PROVIDERS, Provider, address, split
 from interlock.config.prices import nanousd
 from interlock.config.reading import dotted
@@ -36,6 +38,7 @@ _CAPABILITIES = {
     "supports_response_schema": "schema",
 }
 
+_HAVE_ADDRESS = ("openai", "anthropic", "bedrock", "vertex")
 _PARAM = "requests pass through as they came: parameters are the client's to set"
 _LIMIT = "there are no limits per deployment"
 _REASONS = {
@@ -46,8 +49,8 @@ _REASONS = {
     **dict.fromkeys(("weight", "tags"), "a tier's deployments are tried in order"),
     **dict.fromkeys(("organization", "extra_headers", "headers"), "no headers are added to a request"),
     "api_version": "the address that is used here has its version in it",
+    **clouds.REASONS,
     "base_model": "a price is looked up by provider and model; set `price` if they do not tell",
-    "max_output_tokens": "only the context window is known to a deployment",
     "input_cost_per_second": "prices are per token",
 }
 
@@ -61,10 +64,14 @@ class Entry(msgspec.Struct, kw_only=True):
     model: str
     base_url: str
     formats: tuple[str, ...] = ()
-    variable: str = ""
+    cloud: dict[str, str] = {}
+    """`region`, `project` and the like, where the provider asks for them."""
+    variables: list[str] = []
+    """Where its keys are."""
     literal: bool = False
-    """A key stood in the file: `variable` is one that must be set now."""
+    """A key stood in the file: one of `variables` must be set now."""
     context: int | None = None
+    max_output: int | None = None
     capabilities: tuple[str, ...] = ()
     assumed: bool = False
     """The file did not say what the model can do."""
@@ -99,7 +106,28 @@ def read_entries(document: Mapping[Any, Any], left: LeftOut) -> list[Entry]:
         left.add(("model_list",), f"only the first {ENTRIES_MAX} entries are read")
     credentials = _credentials(document)
     found = (_entry(index, item, credentials, left) for index, item in enumerate(listed[:ENTRIES_MAX]))
-    return [entry for entry in found if entry]
+    return _merged([entry for entry in found if entry])
+
+
+def _merged(entries: list[Entry]) -> list[Entry]:
+    """Entries that differ in their key alone are one deployment with several keys."""
+    merged: list[Entry] = []
+    for entry in entries:
+        alike = next((known for known in merged if _twins(known, entry)), None)
+        if alike is None:
+            merged.append(entry)
+        else:
+            alike.variables += entry.variables
+            alike.literal |= entry.literal
+    return merged
+
+
+def _twins(one: Entry, other: Entry) -> bool:
+    if one.id or not one.variables or not other.variables:  # by an id, a fallback may mean one of them
+        return False
+    keys = [*one.variables, *other.variables]
+    own = {"index": other.index, "variables": other.variables, "literal": other.literal}
+    return len(set(keys)) == len(keys) <= CREDENTIALS_MAX and msgspec.structs.replace(one, **own) == other
 
 
 def _credentials(document: Mapping[Any, Any]) -> dict[str, dict[Any, Any]]:
@@ -121,10 +149,12 @@ def _entry(index: int, item: Any, credentials: Mapping[str, dict[Any, Any]], lef
     params = {**(credentials.get(shared, {}) if isinstance(shared, str) else {}), **params}
     info = item.get("model_info") if isinstance(item.get("model_info"), dict) else {}
     why, provider, model, base_url = _place(group, params, info)
-    if why or provider is None:
-        left.add(path, f"{params['model']!r} as a whole: {why}")
+    cloud = None if provider is None else clouds.read(provider.name, model, params)
+    if why or provider is None or cloud is None or cloud.why:
+        left.add(path, f"{params['model']!r} as a whole: {why or (cloud and cloud.why)}")
         return None
-    entry = Entry(index=index, group=group, provider=provider.name, model=model, base_url=base_url)
+    entry = Entry(index=index, group=group, provider=provider.name, model=cloud.model, base_url=base_url)
+    entry.cloud = cloud.values
     entry.id = info["id"] if isinstance(info.get("id"), str) else ""
     if base_url and provider.name == "openai":
         entry.formats = ("chat",)
@@ -155,7 +185,7 @@ def _place(group: str, params: Mapping[Any, Any], info: Mapping[Any, Any]) -> tu
     if isinstance(base, str) and base.startswith("os.environ/"):
         return "its address comes from the environment; write it out as `api_base` and import again", None, "", ""
     base_url = address(provider, base) if isinstance(base, str) and not (base and wrong_url(base)) else "?"
-    if (base_url and wrong_url(base_url)) or (not base_url and provider.name not in ("openai", "anthropic")):
+    if (base_url and wrong_url(base_url)) or (not base_url and provider.name not in _HAVE_ADDRESS):
         return "it needs `api_base`, a plain http or https address", None, "", ""
     return "", provider, model, base_url
 
@@ -164,13 +194,14 @@ def _key(entry: Entry, params: Mapping[Any, Any], provider: Provider, left: Left
     key = params.get("api_key")
     named = _VARIABLE.fullmatch(key) if isinstance(key, str) else None
     if named:
-        entry.variable = named[1]
+        entry.variables = [named[1]]
     elif key is None:
-        entry.variable = provider.key_variable if entry.base_url in ("", provider.base_url) else ""
+        known = provider.key_variable if entry.base_url in ("", provider.base_url) else ""
+        entry.variables = [known] if known else []
     elif not isinstance(key, str) or key.lower() not in _NO_KEY:
         slug = re.sub(r"[^A-Z0-9]+", "_", f"{entry.provider}_{entry.index}".upper())
-        entry.variable, entry.literal = f"{slug}_API_KEY", True
-        why = f"a literal key (not shown) is not carried over; set {entry.variable} to it"
+        entry.variables, entry.literal = [f"{slug}_API_KEY"], True
+        why = f"a literal key (not shown) is not carried over; set {entry.variables[0]} to it"
         left.add(("model_list", entry.index, "litellm_params", "api_key"), why)
 
 
@@ -178,9 +209,12 @@ def _abilities(entry: Entry, info: Mapping[Any, Any]) -> None:
     told = {ours: info[theirs] is True for theirs, ours in _CAPABILITIES.items() if theirs in info}
     entry.assumed = not told
     entry.capabilities = tuple(ours for ours in _CAPABILITIES.values() if told.get(ours, entry.assumed))
-    window = info.get("max_input_tokens")
-    if isinstance(window, int) and not isinstance(window, bool) and 0 < window <= 1 << 30:
-        entry.context = window
+    entry.context = _tokens(info.get("max_input_tokens"))
+    entry.max_output = _tokens(info.get("max_output_tokens"))
+
+
+def _tokens(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 1 << 30 else None
 
 
 def _prices(entry: Entry, values: Mapping[Any, Any], left: LeftOut) -> None:
@@ -220,7 +254,8 @@ def _remains(
     }
     priced = {*_PRICES, *steps}
     taken = {"model", "custom_llm_provider", "api_key", "api_base", "base_url", "order", "litellm_credential_name"}
+    taken |= clouds.TAKEN
     left.rest((*path, "litellm_params"), params, taken | priced, _REASONS, "has no counterpart")
-    known = {"id", "mode", "max_input_tokens", *_CAPABILITIES} | priced
+    known = {"id", "mode", "max_input_tokens", "max_output_tokens", *_CAPABILITIES} | priced
     left.rest((*path, "model_info"), info, known, _REASONS, "has no counterpart")
     left.rest(path, item, {"model_name", "litellm_params", "model_info"}, _REASONS, "has no counterpart")

@@ -1,7 +1,8 @@
 """LiteLLM's providers that speak a format of ours, and where they are. The others are left out by name.
 
 Prefixes, key variables and default addresses were compared with the LiteLLM 1.106 package, by hand; no test does. The
-addresses are each provider's OpenAI-compatible endpoint (for ollama and gemini LiteLLM itself uses the native one).
+addresses are each provider's OpenAI-compatible endpoint (for ollama LiteLLM itself uses the native one), but for
+gemini's, bedrock's and vertex's own.
 """
 
 from urllib.parse import urlsplit
@@ -42,7 +43,11 @@ PROVIDERS = {
     "xai": Provider("x-ai", "https://api.x.ai/v1", "XAI_API_KEY"),
     "cerebras": Provider("cerebras", "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY"),
     "perplexity": Provider("perplexity", "https://api.perplexity.ai", "PERPLEXITYAI_API_KEY"),
-    "gemini": Provider("google", "https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY"),
+    "gemini": Provider("gemini", "https://generativelanguage.googleapis.com", "GEMINI_API_KEY"),
+    "bedrock": Provider("bedrock"),
+    "bedrock_converse": Provider("bedrock"),
+    "vertex_ai": Provider("vertex"),
+    "vertex_ai_beta": Provider("vertex"),
 }
 
 _BARE = (

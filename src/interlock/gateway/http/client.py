@@ -58,7 +58,8 @@ class Connection(asyncio.Protocol):
         self._pool = pool
         self._transport: asyncio.Transport | None = None
         self._sink: Sink | None = None
-        self._used = False
+        self.used = False
+        """An answer came over it."""
         self.counted = False
         """Whether the dial that made it has returned: until then the dial answers for it."""
         self.gone = False
@@ -68,7 +69,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are alike, not kin
         address = transport.get_extra_info("peername")
-        self.peer = f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address or "")
+        if isinstance(address, tuple):
+            host, port = address[:2]
+            self.peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def send(self, request: bytes, sink: Sink) -> None:
         """Send a whole request; the connection must be idle."""
@@ -78,7 +81,9 @@ class Connection(asyncio.Protocol):
         self._headers: dict[bytes, bytes] = {}
         self._parts: list[bytes] = []
         self._head_bytes = 0
+        self._between_bytes = 0  # since the last part of the body: chunk lines, trailers
         self._status = 0
+        self._problem = ""
         self._framed = self._keep_alive = False
         self._complete = False
         self._transport.write(request)
@@ -125,6 +130,7 @@ class Connection(asyncio.Protocol):
     def _read(self, data: bytes) -> None:
         if self._status == 0:
             self._head_bytes += len(data)
+        self._between_bytes += len(data)
         problem = ""
         try:
             self._parser.feed_data(data)
@@ -136,7 +142,11 @@ class Connection(asyncio.Protocol):
             problem = f"the upstream's answer is not valid HTTP: {error}"
         if self._status == 0 and self._head_bytes > HEAD_BYTES_MAX:
             problem = f"the upstream's headers exceed {HEAD_BYTES_MAX} bytes"
+        elif self._between_bytes > HEAD_BYTES_MAX and not (self._parts or self._complete):
+            problem = f"the upstream sent {HEAD_BYTES_MAX} bytes that are no part of its answer"
+        problem = self._problem or problem
         if self._parts and self._sink is not None:
+            self._between_bytes = 0
             parts, self._parts = self._parts, []
             self._sink.on_data(parts[0] if len(parts) == 1 else b"".join(parts))
         if self._complete:
@@ -154,7 +164,7 @@ class Connection(asyncio.Protocol):
             sink, self._sink = self._sink, None
             _end(sink)
             return
-        stale = self._used and self._head_bytes == 0
+        stale = self.used and self._head_bytes == 0
         where = "before the answer" if self._head_bytes == 0 else "in the middle of the answer"
         self._fail("upstream_closed", f"the upstream closed the connection {where}", stale=stale)
 
@@ -170,21 +180,28 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if self._complete:
+        if self._complete or self._problem:
+            return
+        if status < 100:
+            self._problem = f"the upstream's answer has status {status}"
             return
         if status < 200:
             self._headers = {}
             return
+        coding = self._headers.get(b"transfer-encoding")
+        if coding is not None and (coding.lower() != b"chunked" or self._parser.get_http_version() != "1.1"):
+            self._problem = f"the upstream's answer has Transfer-Encoding {coding[:50]!r}, not asked for"
+            return
         self._status = status
         headers = self._headers
-        self._framed = b"content-length" in headers or b"chunked" in headers.get(b"transfer-encoding", b"").lower()
+        self._framed = b"content-length" in headers or coding is not None
         self._framed = self._framed or status in (204, 304)
         self._keep_alive = self._parser.should_keep_alive()  # of the head: afterwards the parser has forgotten it
         if self._sink is not None:
             self._sink.on_head(status, headers, self.peer)
 
     def on_body(self, data: bytes) -> None:
-        if not self._complete:
+        if self._status and not self._complete:
             self._parts.append(data)  # handed on once a read, not once a chunk
 
     def on_message_complete(self) -> None:
@@ -193,7 +210,7 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, *, reusable: bool) -> None:
         sink, self._sink = self._sink, None
-        self._used = True
+        self.used = True
         assert self._transport is not None
         # An answer that came early leaves a rest of its request, which the upstream may not want to read any more.
         if reusable and self._keep_alive and self.usable and not self._transport.get_write_buffer_size():
@@ -223,11 +240,12 @@ def _end(sink: Sink) -> None:
 class Ticket:
     """A request that was handed to a pool."""
 
-    __slots__ = ("_cancelled", "connection", "request", "sink")
+    __slots__ = ("_cancelled", "connection", "fresh", "request", "sink")
 
-    def __init__(self, request: bytes, sink: Sink) -> None:
+    def __init__(self, request: bytes, sink: Sink, *, fresh: bool) -> None:
         self.request = request
         self.sink = sink
+        self.fresh = fresh
         self.connection: Connection | None = None
         self._cancelled = False
 
@@ -272,7 +290,7 @@ class Pool:
 
     def request(self, request: bytes, sink: Sink, *, fresh: bool = False) -> Ticket:
         """Send `request` as soon as there is a connection. `fresh`: not on one that was used before."""
-        ticket = Ticket(request, sink)
+        ticket = Ticket(request, sink, fresh=fresh)
         while self._idle and not fresh:
             connection = self._idle.pop()
             if connection.usable:
@@ -292,6 +310,10 @@ class Pool:
         """The connection is idle again."""
         while self._waiting:
             ticket = self._waiting.popleft()
+            if ticket.live and ticket.fresh and connection.used:
+                self._waiting.appendleft(ticket)
+                connection.close()  # which makes room for a new one
+                return
             if ticket.live:
                 ticket.give(connection)
                 return
@@ -346,7 +368,8 @@ class Pool:
             ticket.fail("upstream_unreachable", "connecting to the upstream took too long")
         except (OSError, ValueError) as error:  # ValueError: a host or proxy whose name or port cannot be one
             self._leave()
-            ticket.fail("upstream_unreachable", f"no connection to the upstream: {error}")
+            cause = str(error) or type(error).__name__
+            ticket.fail("upstream_unreachable", f"no connection to the upstream: {cause}")
         else:
             connection.counted = True
             if ticket.live:

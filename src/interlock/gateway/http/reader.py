@@ -1,20 +1,34 @@
 """HTTP/1.1 requests from bytes, sans-I/O: `feed(bytes) -> events`, the same however the bytes are cut.
 
-httptools (llhttp) does the grammar; this adds the bounds it does not have and refuses what two servers could read
-differently (RFC 9112, sections 6.1 and 6.3). It knows nothing of paths, keys or formats.
+The parser is ours because a lenient one cannot be made strict from outside: where a request ends must be known to the
+byte, and what two servers could read differently is refused (grammar.py). It knows nothing of paths, keys or formats.
 """
 
 from collections.abc import Mapping
 
-import httptools
 import msgspec
 
 from interlock.errors import LocalError
+from interlock.gateway.http.grammar import (
+    CHUNK_LINE,
+    FORBIDDEN,
+    NO_TRAILERS,
+    REQUEST_LINE,
+    body_length,
+    fields,
+    keeps_alive,
+    malformed,
+    place,
+    too_large,
+)
 from interlock.gateway.policy import Limits
 
-HEADERS_MAX = 128
-_SINGLE = frozenset({b"host", b"content-length", b"transfer-encoding", b"authorization", b"x-api-key", b"content-type"})
-"""Headers whose repetition means that two readers might see two requests, or two callers."""
+CHUNK_LINE_BYTES_MAX = 256
+_LOOSE_MAX = 1024
+"""Pieces of a body are joined when there are so many: a list of 2-byte pieces takes 20 times their bytes."""
+
+# What is read next; `_ENDED`: nothing may follow; `_BROKEN`: whatever follows is not read.
+_HEAD, _BODY, _CHUNK_LINE, _CHUNK, _CHUNK_END, _TRAILERS, _ENDED, _BROKEN = range(8)
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -49,139 +63,198 @@ class RequestReader:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._parser = httptools.HttpRequestParser(self)
         self._events: list[Event] = []
-        self._in_head = True
-        self._head_bytes = 0
+        self._rest = b""  # not read yet: a head or a line that is not whole, or requests beyond `pipelined`
+        self._state = _HEAD
+        self.behind = False
+        """More was fed than was read: `feed(b"")` reads on."""
         self._clear()
 
     def _clear(self) -> None:
-        self._url: list[bytes] = []
-        self._headers: dict[bytes, bytes] = {}
+        self._blank = False  # the one empty line that may stand before a request was there
+        self._scanned = 0  # bytes of a head that is not whole, in which there was nothing forbidden
         self._parts: list[bytes] = []
+        self._loose = 0
+        self._left = 0  # bytes of the body or chunk to come
+        self._extras = 0  # bytes of chunk extensions and trailers
+        self._keep_alive = True
         self.held = 0
         """Bytes of body held for the request being read."""
         self.discard = False
         """Set by the owner after Head: read the body to its end, but do not keep it."""
-        self._problem: LocalError | None = None
 
     @property
     def idle(self) -> bool:
         """Nothing of a next request has arrived."""
-        return self._in_head and self._head_bytes == 0
+        return self._state == _ENDED or (self._state == _HEAD and not self._rest)
 
     @property
     def in_body(self) -> bool:
         """Headers are complete, the body is not."""
-        return not self._in_head
+        return _HEAD < self._state < _ENDED
 
     def feed(self, data: bytes) -> list[Event]:
-        """What the bytes complete, in order.
+        """What the bytes complete, in order; of at most `limits.pipelined` requests, the others wait (`behind`).
 
         Errors: `malformed_http`, `header_too_large`, `body_too_large` (of a chunked body; an announced length is for
         the owner to judge), `expectation_failed`.
         """
-        if self._in_head:
-            self._head_bytes += len(data)
+        if self._rest:
+            data = self._rest + data
+        at, events_max = 0, 2 * self._limits.pipelined
+        events = self._events
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._problem = LocalError("protocol upgrades are not offered here", code="malformed_http")
-        except httptools.HttpParserCallbackError:
-            if self._problem is None:
-                raise
-        except httptools.HttpParserError as error:
-            self._problem = LocalError(f"not a well-formed HTTP/1.1 request: {error}", code="malformed_http")
-        if self._problem is None and self._in_head and self._head_bytes > self._limits.header_bytes:
-            limit = self._limits.header_bytes
-            self._problem = LocalError(f"request line and headers exceed {limit} bytes", code="header_too_large")
-        events, self._events = self._events, []
-        if self._problem is not None:
-            events.append(self._problem)
+            while at < len(data) and len(events) < events_max:
+                start, at = at, _STEPS[self._state](self, data, at)
+                if at == start:
+                    break  # the step needs more than there is
+        except LocalError as error:
+            events.append(error)
+            self._state, at = _BROKEN, len(data)
+        self._rest = data[at:]
+        self.behind = len(events) >= events_max and at < len(data)
+        self._events = []
         return events
 
-    # httptools' callbacks
+    # One step each: reads from `at`, and returns how far it came; `at` itself if it needs more.
 
-    def on_message_begin(self) -> None:
-        if self._head_bytes == 0:
-            self._head_bytes = 1
-        self._clear()
-
-    def on_url(self, url: bytes) -> None:
-        self._url.append(url)  # fed byte by byte it comes in pieces
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        key = name.lower()
-        if key in self._headers:
-            value = self._joined(key, value)
-        if self._in_head:  # a trailer must not become a header after the head was judged
-            self._headers[key] = value
-
-    def _joined(self, key: bytes, value: bytes) -> bytes:
-        if key in _SINGLE:
-            self._fail(f"the header {key.decode('latin-1')!r} appears twice", "malformed_http")
-        return self._headers[key] + b", " + value
-
-    def on_headers_complete(self) -> None:
-        headers = self._headers
-        if len(headers) > HEADERS_MAX:
-            self._fail(f"more than {HEADERS_MAX} headers", "header_too_large")
-        version = self._parser.get_http_version()
-        length = self._length(headers, version)
+    def _head(self, data: bytes, at: int) -> int:
+        if not self._blank and data.startswith(b"\r\n", at):
+            self._blank = True  # RFC 9112, section 2.2: at least one is to be ignored; no more than that are
+            return at + 2
+        limit = self._limits.header_bytes
+        end = data.find(b"\r\n\r\n", at, at + limit)
+        if end < 0:
+            self._look_ahead(data[at : at + limit])
+            return at
+        line = REQUEST_LINE.match(data, at)
+        if line is None:
+            raise malformed(_NO_LINE)
+        method, target, version = line.groups()
+        if version != b"1.1" and version != b"1.0":
+            raise malformed(f"HTTP/{version.decode()} is not spoken here")
+        headers = fields(data[line.end() : end + 2])
+        length = body_length(headers, version)
+        path, query = place(method, target, headers, version)
         expects = headers.get(b"expect", b"").lower()
         if expects and expects != b"100-continue":
-            self._fail("only Expect: 100-continue is understood", "expectation_failed")
-        if version == "1.1" and b"host" not in headers:
-            self._fail("HTTP/1.1 needs a Host header", "malformed_http")
-        if version not in ("1.0", "1.1"):
-            self._fail(f"HTTP/{version} is not spoken here", "malformed_http")
-        target = b"".join(self._url).decode("latin-1")
-        if target.startswith(("http://", "https://")):  # absolute form, RFC 9112 section 3.2.2
-            target = "/" + target.split("//", 1)[1].partition("/")[2]
-        path, _, query = target.partition("?")
-        self._in_head = False
-        self._head_bytes = 0
+            raise LocalError("only Expect: 100-continue is understood", code="expectation_failed")
+        self._keep_alive = keeps_alive(headers, version)
+        is_1_1 = version == b"1.1"
+        waits = expects != b"" and is_1_1 and length != 0
         self._events.append(
-            Head(
-                self._parser.get_method().decode(),
-                path,
-                query,
-                headers,
-                self._parser.should_keep_alive(),
-                version == "1.1",
-                length,
-                expects != b"" and version == "1.1" and length != 0,
-            )
+            Head(method.decode(), path, query, headers, self._keep_alive, is_1_1, length, waits),
         )
+        if length == 0:
+            self._complete(b"")
+        else:
+            self._left = length or 0
+            self._state = _CHUNK_LINE if length is None else _BODY
+        return end + 4
 
-    def on_body(self, part: bytes) -> None:
+    def _look_ahead(self, head: bytes) -> None:
+        """Refuse the beginning of a head that cannot become a good one, without waiting for the rest."""
+        since = max(self._scanned - 1, 0)
+        line_end = head.find(b"\r\n", since)
+        if FORBIDDEN.search(head, since):
+            raise malformed("a control byte, or the end of a line that is not CRLF, in the head of the request")
+        if line_end == head.find(b"\r\n") >= 0 and REQUEST_LINE.match(head) is None:
+            raise malformed(_NO_LINE)
+        if len(head) >= self._limits.header_bytes:
+            raise too_large(f"request line and headers exceed {len(head)} bytes")
+        self._scanned = len(head)
+
+    def _body(self, data: bytes, at: int) -> int:
+        part = data[at : at + self._left]
+        self._left -= len(part)
+        if self._left == 0 and not self._parts:
+            self._complete(part)
+        else:
+            self._keep(part)
+            if self._left == 0:
+                self._complete(b"".join(self._parts))
+        return at + len(part)
+
+    def _chunk_line(self, data: bytes, at: int) -> int:
+        end = data.find(b"\r\n", at, at + CHUNK_LINE_BYTES_MAX)
+        if end < 0:
+            if len(data) - at >= CHUNK_LINE_BYTES_MAX:
+                raise malformed(f"a chunk's first line exceeds {CHUNK_LINE_BYTES_MAX} bytes")
+            return at
+        line = CHUNK_LINE.match(data, at)
+        if line is None:
+            raise malformed("a chunk does not begin with its size")
+        self._besides(len(line[2]))
+        self._left = int(line[1], 16)
+        if self.held + self._left > self._limits.body_bytes:
+            raise LocalError(f"the body exceeds {self._limits.body_bytes} bytes", code="body_too_large")
+        self._state = _CHUNK if self._left else _TRAILERS
+        return end + 2
+
+    def _chunk(self, data: bytes, at: int) -> int:
+        part = data[at : at + self._left]
+        self._left -= len(part)
+        self._keep(part)
+        if self._left == 0:
+            self._state = _CHUNK_END
+        return at + len(part)
+
+    def _chunk_end(self, data: bytes, at: int) -> int:
+        if data.startswith(b"\r\n", at):
+            self._state = _CHUNK_LINE
+            return at + 2
+        if data[at:] != b"\r":
+            raise malformed("a chunk is longer than its size")
+        return at
+
+    def _trailers(self, data: bytes, at: int) -> int:
+        limit = self._limits.header_bytes
+        end = data.find(b"\r\n", at, at + limit)
+        if end == at:
+            self._complete(b"".join(self._parts))
+        elif end > 0:
+            self._besides(end - at)
+            if not NO_TRAILERS.isdisjoint(fields(data[at : end + 2])):  # the others are dropped
+                raise malformed("a trailer that would change how the request is read")
+        elif len(data) - at >= limit:
+            raise too_large(f"a trailer exceeds {limit} bytes")
+        return end + 2 if end >= 0 else at
+
+    def _after_the_last(self, data: bytes, at: int) -> int:
+        raise malformed("bytes after a request that said it was the last one")
+
+    def _skip(self, data: bytes, at: int) -> int:
+        return len(data)
+
+    def _besides(self, size: int) -> None:
+        self._extras += size
+        if self._extras > self._limits.header_bytes:
+            raise too_large(f"chunk extensions and trailers exceed {self._limits.header_bytes} bytes")
+
+    def _keep(self, part: bytes) -> None:
         self.held += len(part)
-        if self.held > self._limits.body_bytes:
-            self._fail(f"the body exceeds {self._limits.body_bytes} bytes", "body_too_large")
-        if not self.discard:
-            self._parts.append(part)
+        if self.discard:
+            return
+        self._parts.append(part)
+        self._loose += 1
+        if self._loose == _LOOSE_MAX:
+            self._parts[-_LOOSE_MAX:] = [b"".join(self._parts[-_LOOSE_MAX:])]
+            self._loose = 0
 
-    def on_message_complete(self) -> None:
-        parts = self._parts
-        self._events.append(Body(b"" if self.discard else parts[0] if len(parts) == 1 else b"".join(parts)))
-        self._in_head = True
-        self._head_bytes = 0
+    def _complete(self, data: bytes) -> None:
+        self._events.append(Body(b"" if self.discard else data))
+        self._state = _HEAD if self._keep_alive else _ENDED
+        self._clear()
 
-    def _length(self, headers: Mapping[bytes, bytes], version: str) -> int | None:
-        coding = headers.get(b"transfer-encoding")
-        declared = headers.get(b"content-length")
-        if coding is not None:
-            if declared is not None:
-                self._fail("Content-Length and Transfer-Encoding together", "malformed_http")
-            if version != "1.1" or coding.strip().lower() != b"chunked":
-                self._fail("the only transfer coding understood is chunked, on HTTP/1.1", "malformed_http")
-            return None
-        if declared is None:
-            return 0
-        if not declared.isdigit():
-            self._fail("Content-Length is not a decimal number", "malformed_http")
-        return int(declared[:20])
 
-    def _fail(self, message: str, code: str) -> None:
-        self._problem = LocalError(message, code=code)
-        raise self._problem
+_NO_LINE = "the request line is not `METHOD target HTTP/1.1` with a method that is known here"
+_STEPS = (
+    RequestReader._head,
+    RequestReader._body,
+    RequestReader._chunk_line,
+    RequestReader._chunk,
+    RequestReader._chunk_end,
+    RequestReader._trailers,
+    RequestReader._after_the_last,
+    RequestReader._skip,
+)

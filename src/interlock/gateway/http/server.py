@@ -19,6 +19,9 @@ DISCARD_BYTES_MAX = 64 * 1024
 LINGER_S = 2.0
 """How long a closing connection reads on, so that the client gets to read our answer instead of a reset."""
 
+SLOW_BYTES_MIN = 1 << 20
+"""A client that still reads its answer when its time is over gets more of it for each so much that it has read."""
+
 _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 _NO_HEAD = Head("", "", "", {}, False, True, 0, False)  # stands for a request line that never became readable
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -79,10 +82,12 @@ class ServerConnection(asyncio.Protocol):
         self._running: Running | None = None
         self._chunked = False
         self._closing = False
+        self._deaf = False  # an error waits for its turn to be told, after which nothing can be read
         self._held = 0
         self._bodies = 0  # bytes of complete bodies, from here to the end of their answers
         self._body = 0  # of these, of the one being answered
         self._paused = False
+        self._unsent = 0  # bytes of the last answer that were still to be read when `deadline_s` was set
         self._waits_for = (False, False)
         self.deadline_s = 0.0
         """When `expire` is due, on the loop's clock; 0: never."""
@@ -121,8 +126,8 @@ class ServerConnection(asyncio.Protocol):
             self._next()
 
     def data_received(self, data: bytes) -> None:
-        if self._closing:
-            return  # lingering
+        if self._closing or self._deaf:
+            return  # lingering, or soon
         for event in self._reader.feed(data):
             if type(event) is Head:
                 self._on_head(event)
@@ -130,7 +135,7 @@ class ServerConnection(asyncio.Protocol):
                 self._on_body(event)
             elif isinstance(event, LocalError):
                 self._queue_error(event)
-            if self._closing:
+            if self._closing or self._deaf:
                 return
         arriving = self._arriving()
         self._hold(self._bodies + arriving)
@@ -171,6 +176,7 @@ class ServerConnection(asyncio.Protocol):
             self._fail(error, head)
         else:
             self._queue.append((head, error, False))
+            self._deaf = True
             self._transport.pause_reading()
 
     def _enqueue(self, head: Head, what: Body | LocalError) -> None:
@@ -223,6 +229,8 @@ class ServerConnection(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         """A part of an answer that was started."""
+        if not data:
+            return  # an empty chunk would be the last one
         if self._chunked:
             self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         else:
@@ -258,8 +266,14 @@ class ServerConnection(asyncio.Protocol):
         self._set_deadline()
         if self._queue:
             self._loop.call_soon(self._next)  # not recursion: a pipeline of refusals would be as deep as it is long
+        elif self._reader.behind:
+            self._loop.call_soon(self._catch_up)
         elif not self._transport.is_reading():
             self._transport.resume_reading()
+
+    def _catch_up(self) -> None:
+        if self._answering is None and not self._queue:
+            self.data_received(b"")
 
     def _fail(self, error: LocalError, head: Head | None = None, *, keep_alive: bool = False) -> None:
         self._answering = head or _NO_HEAD
@@ -271,7 +285,8 @@ class ServerConnection(asyncio.Protocol):
             return
         self._closing = True
         self._queue.clear()
-        if self._reader.in_body and self._transport.can_write_eof():
+        self._unsent = self._transport.get_write_buffer_size()
+        if not self._reader.idle and self._transport.can_write_eof():
             if not self._transport.is_reading():
                 self._transport.resume_reading()
             self._transport.write_eof()
@@ -289,7 +304,12 @@ class ServerConnection(asyncio.Protocol):
 
     def expire(self) -> None:
         """The deadline has passed."""
-        if self._closing or self._reader.idle:
+        unsent, limits = self._transport.get_write_buffer_size(), self._handler.limits
+        if unsent and unsent <= self._unsent - SLOW_BYTES_MIN:
+            self._unsent = unsent
+            self.deadline_s = self._loop.time() + limits.keep_alive_s
+            return
+        if self._closing or self._reader.idle or self._queue:
             self._transport.abort()
             return
         what = "body" if self._reader.in_body else "head"
@@ -311,6 +331,7 @@ class ServerConnection(asyncio.Protocol):
         # Set once for each thing waited for, so that a byte now and then does not put it off.
         if self.deadline_s == 0.0 or waits_for != self._waits_for or reader.idle:
             self._waits_for = waits_for
+            self._unsent = self._transport.get_write_buffer_size() if self._paused else 0
             self.deadline_s = self._loop.time() + wait
 
     def _arriving(self) -> int:

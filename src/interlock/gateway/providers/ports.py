@@ -4,6 +4,7 @@ A provider that speaks a format of its own is reached through one of ours (`Dial
 that format, meters in it, and the dialect does the rest.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from interlock.ledger import Format
@@ -15,12 +16,16 @@ class Decoder(Protocol):
     def feed(self, data: bytes) -> bytes:
         """Bytes came, cut anywhere; the whole events that they complete.
 
-        Raises: RemoteError: they are not what the provider's framing allows; nothing may follow.
+        Raises: RemoteError: they are not what the provider's framing allows. What stood before the fault is given out
+            first, wherever the bytes were cut: the fault is then raised by the next call.
         """
         ...
 
     def finish(self) -> bytes:
-        """The body ended; what is left to say. An answer that was not complete stays so: nothing is made up."""
+        """The body ended; what is left to say. An answer that was not complete stays so: nothing is made up.
+
+        Raises: RemoteError: as `feed`.
+        """
         ...
 
 
@@ -36,19 +41,25 @@ class Dialect(Protocol):
         """The request's target on the deployment's host: path and query."""
         ...
 
-    def request(self, body: bytes, stream: bool) -> bytes:
+    def request(self, body: bytes, stream: bool, betas: Sequence[str] = ()) -> bytes:
         """The provider's body for a body of `format`.
 
+        Args:
+            betas: of the client's header `anthropic-beta`.
         Raises: LocalError: it cannot be said there; `field` names it.
         """
+        ...
+
+    def hints(self, body: bytes) -> tuple[str, ...]:
+        """Paths of the hints in a body that `request` leaves out."""
         ...
 
     def whole(self, status: int, body: bytes) -> bytes:
         """A whole answer or error of the provider, in `format`; bytes that cannot be read come back as they are."""
         ...
 
-    def decoder(self) -> Decoder:
-        """For one streamed answer."""
+    def decoder(self, input_estimate: int = 0) -> Decoder:
+        """For one streamed answer. `input_estimate`: tokens, shown until the provider has counted."""
         ...
 
 

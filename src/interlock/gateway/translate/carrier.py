@@ -8,6 +8,7 @@ stands beside it, where the client's format shows it.
 
 import base64
 import binascii
+from typing import Literal
 
 import msgspec
 
@@ -19,7 +20,7 @@ class Carried(msgspec.Struct, frozen=True, gc=False):
     """A seal, the kind it was (`Reasoning.kind`) and the family that can read it."""
 
     family: str
-    kind: str
+    kind: Literal["thinking", "redacted", "item", "plain"]
     seal: str
     id: str = ""
 
@@ -36,5 +37,5 @@ def carried(seal: str) -> Carried | None:
     encoded = seal[len(PREFIX) :]
     try:
         return msgspec.json.decode(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)), type=Carried)
-    except (binascii.Error, msgspec.DecodeError, ValueError):
+    except (binascii.Error, msgspec.DecodeError, ValueError, RecursionError):
         return None

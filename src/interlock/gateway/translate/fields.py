@@ -25,6 +25,7 @@ HINTS = frozenset(
         "prompt_cache_options",
         "prediction",
         "speed",
+        "diagnostics",
         # "best effort" in the provider's own words
         "seed",
         "verbosity",
@@ -38,6 +39,20 @@ HINTS = frozenset(
         "include",
         "stream_options.include_obfuscation",
         "session_id",
+    }
+)
+
+_HINTS_WITHIN = frozenset(
+    {
+        "cache_control",
+        "prompt_cache_breakpoint",
+        "detail",
+        "phase",
+        "citations[]",
+        "eager_input_streaming",
+        # of an answer that a chat client hands back: citations, and blocks of reasoning that are another server's
+        "annotations",
+        "reasoning_details",
     }
 )
 
@@ -75,8 +90,11 @@ def name_of_field(ask: Ask, field: str) -> str:
 
 
 def is_hint(path: str) -> bool:
-    """Whether the field at this path may be dropped: by its whole path, or by its last name within a message."""
-    return path in HINTS or path.rpartition(".")[2] in ("cache_control", "detail")
+    """Whether the field at this path may be dropped: by its whole path, or by its last name within a message or tool.
+
+    `citations[]` are those that an earlier answer's text came with; its words are the same without.
+    """
+    return path in HINTS or path.rpartition(".")[2] in _HINTS_WITHIN
 
 
 def unsayable(path: str, target: str, why: str = "") -> LocalError:

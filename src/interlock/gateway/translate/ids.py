@@ -35,6 +35,21 @@ def to_upstream(id: str, format: Format) -> str:
     return f"call_{hashlib.sha256(original.encode(errors='surrogatepass')).hexdigest()[:32]}"
 
 
+class CallIds:
+    """The ids of one answer's calls as the client sees them: the upstream's, or one of ours where it gave none or one
+    that another call has (SDKs refuse a stream with one id twice, and results could not be told apart)."""
+
+    def __init__(self, key: str, format: Format) -> None:
+        self._key, self._format = key, format
+        self._taken: set[str] = set()
+
+    def next(self, given: str) -> str:
+        """That of the next call, whose upstream calls it `given`."""
+        id = f"call_{self._key}_{len(self._taken)}" if not given or given in self._taken else given
+        self._taken.add(id)
+        return to_client(id, self._format)
+
+
 def _decoded(id: str) -> str:
     if not id.startswith(_PREFIX):
         return id

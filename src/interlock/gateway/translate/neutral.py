@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from interlock.errors import CODES
 from interlock.ledger import Format
 
 Finish = Literal["stop", "stop_sequence", "length", "context", "tool_calls", "refusal", "pause"]
@@ -309,6 +310,11 @@ class Failed(msgspec.Struct, frozen=True, gc=False):
     message: str
     status: int = 502
     """The HTTP status that it would have had."""
+
+
+def code_of(failed: Failed) -> str:
+    """The stable code of an error (interlock.errors.CODES): ours where the gateway found the fault itself."""
+    return failed.type if failed.type in CODES else "upstream_error"
 
 
 class Done(msgspec.Struct, frozen=True, gc=False):

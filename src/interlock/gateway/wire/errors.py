@@ -11,6 +11,7 @@ from interlock.gateway.wire.reading import decoded
 from interlock.gateway.wire.tap import StreamTap
 from interlock.ledger import Format
 
+_ANTHROPIC = ("messages", "count_tokens")
 _OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 _ANTHROPIC_TYPES = {
     401: "authentication_error",
@@ -55,8 +56,10 @@ def error_event(
     return b"%bdata: %b\n\n" % (name.encode(), msgspec.json.encode(content))
 
 
-def in_format(format: Format, status: int, body: bytes, request_id: str) -> bytes:
+def in_format(format: Format, status: int, body: bytes, request_id: str, *, anew: bool = False) -> bytes:
     """An upstream's error answer in the client's format: as it came if it is so already, else with its message.
+
+    `anew`: the upstream was spoken to in another format, so it is not.
 
     Servers that speak a format often have one shape of error for all (llama.cpp), and what stands before them answers
     in HTML.
@@ -64,19 +67,21 @@ def in_format(format: Format, status: int, body: bytes, request_id: str) -> byte
     document = decoded(body) or {}
     error = document.get("error")
     message = error.get("message") if isinstance(error, dict) else None
-    if isinstance(message, str) and (format != "messages" or document.get("type") == "error"):
+    if not anew and isinstance(message, str) and (format not in _ANTHROPIC or document.get("type") == "error"):
         return body
     said = (
         message if isinstance(message, str) else error if isinstance(error, str) else f"the upstream answered {status}"
     )
-    return error_body(format, status=status, code="upstream_error", message=said[:2000], request_id=request_id)
+    code = error.get("code") if isinstance(error, dict) else None  # OpenAI's clients act on some of them
+    known = code if isinstance(code, str) and 0 < len(code) <= 64 else "upstream_error"
+    return error_body(format, status=status, code=known, message=said[:2000], request_id=request_id)
 
 
 def _error(format: Format, status: int, code: str, message: str, request_id: str, field: str | None) -> dict[str, Any]:
     default = "api_error" if status >= 500 else "invalid_request_error"
-    if format == "messages":
+    if format in _ANTHROPIC:
         error = {"type": _ANTHROPIC_TYPES.get(status, default), "message": message, "code": code, "param": field}
-        return {"type": "error", "error": error, "request_id": request_id}
+        return {"type": "error", "error": error, **({"request_id": request_id} if request_id else {})}
     default = "server_error" if status >= 500 else "invalid_request_error"
     error = {"message": message, "type": _OPENAI_TYPES.get(status, default), "param": field, "code": code}
     return {"error": error, "request_id": request_id}

@@ -1,6 +1,7 @@
-"""What llama.cpp leaves out of its Responses stream, put in: the numbers by which OpenAI's SDK finds its place.
+"""What llama.cpp leaves out of its streams, put in: the beginning of a Messages stream, and of a Responses stream the
+numbers by which OpenAI's SDK finds its place.
 
-Used for the managed local model alone, whose events have no `sequence_number`, `output_index` or `content_index`
+The latter for the managed local model alone, whose events have no `sequence_number`, `output_index` or `content_index`
 (openai-python, lib/streaming/responses, indexes lists with them). Nothing that an event has is changed.
 """
 
@@ -22,6 +23,14 @@ _RESPONSE: dict[str, Any] = {
     "tools": [],
     "top_p": None,
 }
+
+
+def message_start(id: str, model: str, input_tokens: int) -> bytes:
+    """The event that a Messages stream begins with; `input_tokens` is an estimate."""
+    usage = {"input_tokens": input_tokens, "output_tokens": 1}
+    message: dict[str, Any] = {"id": id, "type": "message", "role": "assistant", "model": model, "content": []}
+    message |= {"stop_reason": None, "stop_sequence": None, "usage": usage}
+    return b"event: message_start\ndata: %b\n\n" % msgspec.json.encode({"type": "message_start", "message": message})
 
 
 class ResponsesMender:

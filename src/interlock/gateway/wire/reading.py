@@ -18,6 +18,7 @@ STREAM_RULE = "stream-delta-bytes/1"
 send a token or a few an event, and the smallest event is nearly all envelope."""
 WHOLE_RULE = "answer-bytes/1"
 """Output tokens = ceil(bytes of the answer / 4)."""
+_FIGURES_ONLY = ("embeddings", "count_tokens")
 TEXT_CHARS_MAX = 256
 """Ids, model names and finish reasons are cut there: they go on record."""
 RAW_BYTES_MAX = 16 * 1024
@@ -128,6 +129,10 @@ def read_whole(format: Format, body: bytes) -> Reading:
     if document is None:
         return reading
     reading.complete = True
+    if format in _FIGURES_ONLY:
+        if format == "embeddings":
+            reading._chat(document, body)
+        return reading
     if said := quick.read(format, body):
         reading.created_at = said.created_at
         reading.upstream_id, reading.upstream_model, reading.finish_reason = said.id, said.model, said.finish_reason

@@ -164,10 +164,40 @@ def _responses(document: dict[str, Any], size: int) -> Call:
     )
 
 
+def _counted(document: dict[str, Any], size: int) -> Call:
+    """A Messages request whose tokens are to be counted; an output limit or a stream means nothing there."""
+    return msgspec.structs.replace(_messages_format(document, size), format="count_tokens", stream=False, chore=False)
+
+
+def _embeddings(document: dict[str, Any], size: int) -> Call:
+    given = document.get("input")
+    if type(given) is list:
+        bounded(given, "input")
+    elif type(given) is not str:
+        raise LocalError(f"input must be a string or a list, not {name_of(given)}", field="input")
+    call = _call(
+        "embeddings",
+        document,
+        size,
+        Seen(),
+        asked=0,
+        count=len(given) if type(given) is list else 1,
+        limit=None,
+        tools=False,
+        tool_result=False,
+        reasoning=False,
+        schema=False,
+        session="",
+    )
+    return msgspec.structs.replace(call, stream=False)  # nobody streams them
+
+
 _READERS: dict[Format, Callable[[dict[str, Any], int], Call]] = {
     "chat": _chat,
     "messages": _messages_format,
     "responses": _responses,
+    "embeddings": _embeddings,
+    "count_tokens": _counted,
 }
 
 

@@ -29,6 +29,9 @@ def model_span(body: bytes, value: str) -> tuple[int, int]:
     may be spelled with escapes.
     """
     if body.startswith(_FIRST):
+        plain = b'%b"%b"' % (_FIRST, value.encode())
+        if body.startswith(plain):
+            return len(_FIRST), len(plain)
         return _spelled(body, 1) or _scanned(body)
     plain = b'"model":"%b"' % value.encode()
     at = body.find(plain)

@@ -8,10 +8,8 @@ forwards only a chat usage that the client did not ask for is taken out (`hide_u
 import re
 from typing import Any, NamedTuple
 
-import msgspec
-
 from interlock.gateway.wire import scan
-from interlock.gateway.wire.mend import ResponsesMender
+from interlock.gateway.wire.mend import ResponsesMender, message_start
 from interlock.gateway.wire.reading import (
     STREAM_RULE,
     Reading,
@@ -42,7 +40,18 @@ class StreamTap(Reading):
     Lines may end in LF or CRLF. The forwarded bytes and the readings do not depend on how the stream was cut.
     """
 
-    __slots__ = ("_carry", "_hide_usage", "_last", "_mender", "_unread", "mends", "opening", "repaired")
+    __slots__ = (
+        "_carry",
+        "_hide_usage",
+        "_last",
+        "_mender",
+        "_unread",
+        "_wordless",
+        "malformed",
+        "mends",
+        "opening",
+        "repaired",
+    )
     rule = STREAM_RULE
 
     def __new__(cls, format: Format, *, hide_usage: bool = False) -> "StreamTap":
@@ -58,6 +67,9 @@ class StreamTap(Reading):
         self._mender: ResponsesMender | None = None
         self.repaired = ""
         """The event that the upstream left out and that was put in."""
+        self.malformed = False
+        """An event was not JSON. It is not forwarded, and neither should anything after it be."""
+        self._wordless = 0  # content events that named a role, and said nothing
         self._hide_usage = hide_usage
         self._carry = bytearray()  # the event that is not whole yet
         self._unread = 0  # bytes already forwarded of an event that is too long
@@ -65,6 +77,8 @@ class StreamTap(Reading):
 
     def feed(self, data: bytes) -> bytes:
         """Bytes came; the bytes to forward now."""
+        if self.malformed:
+            return b""
         if data.endswith(b"\n\n") and not self._carry and len(data) <= EVENT_BYTES_MAX:
             lines = data.count(b"\n")
             if lines == 2 or (lines == 3 and data[-3] > 13):  # one event: "data: …", at most one line above it
@@ -88,6 +102,11 @@ class StreamTap(Reading):
         return b""
 
     @property
+    def spoken(self) -> bool:
+        """Whether any word of the answer has come."""
+        return self.content_events > self._wordless
+
+    @property
     def sequence_number(self) -> int:
         """Of the last event seen (Responses); -1 if there is none."""
         number = (decoded(_payload(self._last)) or {}).get("sequence_number")
@@ -104,6 +123,9 @@ class StreamTap(Reading):
             event = bytes(text[start : match.end()])
             start = searched = match.end()
             out.append(self._event(event) if len(event) + self._unread <= EVENT_BYTES_MAX else self._passed(event))
+            if self.malformed:
+                carry.clear()  # nothing that follows is read
+                return b"".join(out)
         if text is carry:
             del carry[:start]
         else:
@@ -129,6 +151,11 @@ class StreamTap(Reading):
     def _event(self, event: bytes) -> bytes:
         """Read one event; the bytes to forward for it."""
         raise NotImplementedError  # `__new__` always makes one of the formats' taps, which have it
+
+    def _unreadable(self, event: bytes, payload: bytes) -> bytes:
+        """What to forward for an event that is not a JSON object: a comment, or one line's slip of another format."""
+        self.malformed = bool(payload.strip()) and payload != b"[DONE]"
+        return b"" if self.malformed else event
 
     def _ended(self) -> None:
         """The stream is over."""
@@ -198,18 +225,23 @@ class _ChatTap(StreamTap):
             return event
         document = decoded(payload)
         if document is None:
-            return event
+            return self._unreadable(event, payload)
         self._first = False
         self._chat(document, payload)
         choices = _dicts(document.get("choices"))
         if choices and not any(choice.get("finish_reason") for choice in choices):
             self._content(len(event))
+            self._wordless += not any(_says(choice.get("delta")) for choice in choices)
         if self._hide_usage and "usage" in document:
             return _hidden(event) if choices or document["usage"] is None else b""
         return event
 
     def _ended(self) -> None:
         self.complete = self.complete or bool(self.finish_reason and not self.errored)
+
+
+def _says(delta: object) -> bool:
+    return isinstance(delta, dict) and any(value for name, value in delta.items() if name != "role")
 
 
 def _hidden(event: bytes) -> bytes:
@@ -245,7 +277,7 @@ class _MessagesTap(StreamTap):
             return self._next(event)
         # llama.cpp forgets message_start where the first token is part of a character; every client fails without it
         self.repaired = "message_start"
-        return _message_start(*self.opening) + self._next(event)
+        return message_start(*self.opening) + self._next(event)
 
     def _next(self, event: bytes) -> bytes:
         if event.startswith(b"event: content_block_delta\n"):
@@ -253,8 +285,9 @@ class _MessagesTap(StreamTap):
             return event
         payload = _payload(event)
         document = decoded(payload)
-        if document is not None:
-            self._document(document, payload, len(event))
+        if document is None:
+            return self._unreadable(event, payload)
+        self._document(document, payload, len(event))
         return event
 
     def _document(self, document: dict[str, Any], payload: bytes, size: int) -> None:
@@ -297,13 +330,6 @@ class _MessagesTap(StreamTap):
         self._input = {kind: count for kind, count in figures.usage.items() if PARENTS.get(kind, kind) != "output"}
 
 
-def _message_start(id: str, model: str, input_tokens: int) -> bytes:
-    usage = {"input_tokens": input_tokens, "output_tokens": 1}
-    message: dict[str, Any] = {"id": id, "type": "message", "role": "assistant", "model": model, "content": []}
-    message |= {"stop_reason": None, "stop_sequence": None, "usage": usage}
-    return b"event: message_start\ndata: %b\n\n" % msgspec.json.encode({"type": "message_start", "message": message})
-
-
 _RESPONSE_READ = frozenset(
     b"response." + name for name in (b"created", b"in_progress", b"completed", b"incomplete", b"failed")
 )
@@ -315,6 +341,8 @@ class _ResponsesTap(StreamTap):
 
     def _event(self, event: bytes) -> bytes:
         self._read_event(event)
+        if self.malformed:
+            return b""
         if not self.mends:
             return event
         document = decoded(_payload(event))
@@ -338,9 +366,10 @@ class _ResponsesTap(StreamTap):
             return event
         payload = _payload(event)
         document = decoded(payload)
-        if document is not None:
-            self._last = event
-            self._document(document, payload, len(event))
+        if document is None:
+            return self._unreadable(event, payload)
+        self._last = event
+        self._document(document, payload, len(event))
         return event
 
     def _document(self, document: dict[str, Any], payload: bytes, size: int) -> None:

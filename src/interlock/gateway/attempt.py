@@ -1,0 +1,398 @@
+"""One attempt at one deployment: opened, sent, relayed, settled, in this order and each once.
+
+What is put to the upstream is plan.py, what comes back relay.py. It tells its exchange what happened; who is next, and
+what the client hears, is decided there.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from interlock.errors import CODES, InterlockError, LogUnavailable, RemoteError
+from interlock.gateway import records
+from interlock.gateway.failure import STRAY, Fault
+from interlock.gateway.http import Failure, Ticket
+from interlock.gateway.plan import Plan
+from interlock.gateway.policy import Deployment
+from interlock.gateway.relay import Relay
+from interlock.gateway.translate import Voice, translate_whole
+from interlock.gateway.translate.neutral import Envelope, Failed
+from interlock.gateway.upstream import Upstream
+from interlock.gateway.wire import Reading, read_whole
+from interlock.ledger import Outcome
+
+if TYPE_CHECKING:
+    from interlock.gateway.exchange import Exchange
+
+_log = logging.getLogger(__name__)
+_encode = msgspec.json.Encoder().encode
+_DEFECT = "a defect in Interlock; its log has more"
+
+
+class Attempt:
+    """An http.Sink, and what is known of the answer so far."""
+
+    def __init__(
+        self,
+        exchange: "Exchange",
+        number: int,
+        deployment: Deployment,
+        upstream: Upstream,
+        plan: Plan,
+        request: bytes,
+        besides: Collection[int],
+    ) -> None:
+        """`request`: the body as the provider takes it; `besides`: credentials that this call has tried in vain."""
+        gateway = exchange.gateway
+        self._exchange = exchange
+        self._gateway = gateway
+        self._id = f"{exchange.request_id}/{number}"
+        self._number = number
+        self._request = request
+        self._fresh = False
+        self._open = False
+        self._begun_ns = gateway.clock.monotonic_ns()
+        self._first_byte_ns = self._size = 0
+        self._peer = ""
+        self._parts: list[bytes] = []
+        self.deployment = deployment
+        self.upstream = upstream
+        self.plan = plan
+        self.key = upstream.pick_key(gateway.loop.time(), besides)
+        """Which of the deployment's credentials is used."""
+        self._circuit = exchange.circuits[deployment.name]
+        self._era = STRAY
+        self.voice: Voice | None = None
+        """Whom a translated stream is told to."""
+        self.ticket: Ticket | None = None
+        self.asking = False
+        """A login is being asked for."""
+        self.status = 0
+        self.headers: Mapping[bytes, bytes] = {}
+        self.relay: Relay | None = None
+        self.held = bytearray()
+        """What the stream has said before its first word."""
+        self.cost: dict[str, int] = {}
+        """Usage as it was settled."""
+
+    # open and send
+
+    def open(self, *, fresh: bool) -> None:
+        """Write `usage.opened`, then send. `fresh`: not on a connection that was used before."""
+        exchange = self._exchange
+        self._fresh = fresh
+        self._open = True
+        record = records.opened(
+            exchange.request_id,
+            self._number,
+            exchange.key,
+            exchange.call,
+            exchange.signals,
+            exchange.routed,
+            self.deployment,
+            self.plan.splices,
+        )
+        self._gateway.metering.opened(self._id, _encode(record), self._send)
+
+    def _send(self, error: LogUnavailable | None) -> None:
+        if error is not None:
+            self._open = False
+            self._gateway.metering.forget(self._id)
+            self._exchange.not_opened(error)
+            return
+        login = self.upstream.login(self.key, self._exchange.call.stream, self._request)
+        if login is None:
+            self.asking = True
+            self._gateway.spawn(self._fetch_login())
+        else:
+            self._dispatch(login)
+
+    async def _fetch_login(self) -> None:
+        try:
+            login = await self.upstream.fetch_login(self.key, self._exchange.call.stream, self._request)
+        except InterlockError as error:
+            self._fail("upstream_auth", error.message, sent=False)
+        except Exception:  # a defect of ours: nobody awaits this, so nobody else would end the call
+            _log.exception("a login could not be fetched")
+            self._fail("internal", _DEFECT, sent=False)
+        else:
+            self._dispatch(login)
+        finally:
+            self.asking = False
+
+    def _dispatch(self, login: bytes) -> None:
+        exchange = self._exchange
+        if exchange.hung_up:
+            self.settle("cancelled", None, "")  # while the record was written; nothing was sent
+            exchange.ended("cancelled")
+            return
+        exchange.sending()
+        probes = self._circuit.state == "open"
+        self._era = self._circuit.begin()
+        if probes:
+            self._gateway.circuits_moved()
+        try:
+            request = self.upstream.request(
+                self.plan.format, exchange.head.headers, self._request, login, exchange.call.stream
+            )
+            self.ticket = self.upstream.pool.request(request, self, fresh=self._fresh)
+        except Exception:  # a defect of ours: the call must end, and be settled
+            _log.exception("a request could not be sent")
+            self._fail("internal", _DEFECT, sent=False)
+
+    # relay: http.Sink
+
+    def on_head(self, status: int, headers: Mapping[bytes, bytes], peer: str) -> None:
+        """The upstream has begun to answer."""
+        exchange = self._exchange
+        self.status, self.headers, self._peer = status, headers, peer
+        self._first_byte_ns = self._gateway.clock.monotonic_ns() - self._begun_ns
+        encoding = headers.get(b"content-encoding", b"identity").lower()
+        if encoding != b"identity":
+            self.drop()
+            self._fail("upstream_invalid", f"an answer in Content-Encoding {encoding!r}, not asked for", sent=True)
+            return
+        if status == 200 and exchange.call.stream and self.upstream.streams(headers.get(b"content-type", b"")):
+            dialect = self.upstream.dialect
+            self.relay = Relay(
+                self.plan, dialect.decoder(exchange.call.input_estimate) if dialect else None, self.voice
+            )
+            tap = self.relay.tap
+            tap.opening = (f"msg_{exchange.request_id[4:]}", self.deployment.model, exchange.call.input_estimate)
+            tap.mends = self.deployment.provider == "local"
+        exchange.heard()
+
+    def on_data(self, data: bytes) -> None:
+        """A part of the answer: streams pass at once, whole answers wait to be whole."""
+        relay = self.relay
+        if relay is None:
+            self._on_part(data)
+            return
+        try:
+            data = relay.feed(data)
+        except RemoteError as error:
+            self.drop()
+            self._fail("upstream_invalid", error.message, sent=True)
+            return
+        self._exchange.pass_on(self, relay, data)
+        if relay.failure is not None:
+            self.drop()
+            self._report(relay.failure)
+        elif relay.malformed:
+            self.drop()
+            self._fail("upstream_invalid", relay.malformed, sent=True)
+        elif relay.tap.errored and self.held:  # before any word: what follows is not waited for
+            self.drop()
+            self._end_stream(relay)
+
+    def _on_part(self, data: bytes) -> None:
+        self._exchange.heard()
+        self._size += len(data)
+        self._parts.append(data)
+        if self._size > self._exchange.policy.limits.answer_bytes:
+            self.drop()
+            self._fail("upstream_invalid", "the upstream's answer exceeds limits.answer_bytes", sent=True)
+
+    def on_end(self) -> None:
+        """The upstream's answer is complete by its framing; whether it is by its format is asked here."""
+        self.ticket = None
+        if self.relay is not None:
+            self._end_stream(self.relay)
+            return
+        body = b"".join(self._parts)
+        if self.upstream.dialect is not None:
+            body = self.upstream.dialect.whole(self.status, body)
+            self._parts = [body]
+        if self.status >= 400:
+            code = "upstream_auth" if self.status in (401, 403) else "upstream_error"
+            self.settle("failed", None, code)
+            said = f"the upstream answered {self.status}"
+            self._exchange.failed(self, code, said, status=self.status, body=body)
+        else:
+            self._end_whole(body)
+
+    def _end_stream(self, relay: Relay) -> None:
+        exchange = self._exchange
+        try:
+            exchange.pass_on(self, relay, relay.finish())
+        except RemoteError as error:
+            self._fail("upstream_invalid", error.message, sent=True)
+            return
+        if relay.failure is not None:
+            self._report(relay.failure)
+        elif relay.malformed:
+            self._fail("upstream_invalid", relay.malformed, sent=True)
+        elif relay.tap.errored:  # passed on as it came, if the client has heard a word; and it is the end
+            self.settle("failed", relay.tap, "upstream_error")
+            exchange.stream_erred(self, relay)
+        elif relay.complete:
+            self.settle("completed", relay.tap, "")
+            exchange.stream_ended(self)
+        else:
+            self._fail("upstream_closed", "the upstream ended its stream before the answer was complete", sent=True)
+
+    def _end_whole(self, body: bytes) -> None:
+        exchange = self._exchange
+        reading = read_whole(self.plan.format, body)
+        if not reading.complete or self.status >= 300:
+            what = "is not a whole JSON object" if self.status < 300 else f"is a redirection ({self.status})"
+            self._fail("upstream_invalid", f"the upstream's answer {what}", sent=True)
+            return
+        dropped: tuple[str, ...] = ()
+        if self.translated or exchange.begun:  # begun: by a comment, so that only a stream may follow
+            problem = self._unlike(reading)
+            if not problem and self.plan.ask is not None:
+                try:
+                    body, dropped = translate_whole(body, self.plan.format, self.envelope())
+                except RemoteError as broken:
+                    problem = broken.message
+            if problem:
+                self._fail("upstream_error" if reading.errored else "upstream_invalid", problem, sent=True)
+                return
+        # Answered once it is written down: with all that end in this tick, so that their clients are woken together.
+        outcome: Outcome = "failed" if reading.errored else "completed"
+        error = "upstream_error" if reading.errored else ""
+        self.settle(outcome, reading, error, then=lambda: exchange.answer(self, body, dropped))
+
+    def _unlike(self, reading: Reading) -> str:
+        """Why an answer cannot be put into the client's format."""
+        if reading.errored:
+            return f"the upstream answered with an error: {reading.error_type}"
+        if self._exchange.call.stream:
+            return "a whole answer, where a stream was asked for"
+        return "" if reading.finish_reason else "the answer does not say how it ended"
+
+    def on_failed(self, failure: Failure) -> None:
+        """There will be no (more) answer."""
+        self.ticket = None
+        if self.relay is not None and self.relay.whole:
+            self._end_stream(self.relay)
+            return
+        if failure.code == "upstream_unreachable":
+            self._gateway.unreachable(self.deployment.name)
+        sent = failure.sent and not failure.stale
+        self._fail(failure.code, failure.message, sent=sent, again=failure.stale)
+
+    @property
+    def translated(self) -> bool:
+        """Whether the client gets other bytes than the upstream's."""
+        return self.plan.ask is not None or self.upstream.dialect is not None
+
+    def envelope(self) -> Envelope:
+        """What a translated answer says beside the model's words."""
+        assert self.plan.ask is not None
+        return Envelope(
+            key=self._exchange.request_id[4:],
+            created_at=self._gateway.clock.now_ns() // 1_000_000_000,
+            ask=self.plan.ask,
+            family=self.deployment.family,
+            model=self.deployment.model,
+            input_estimate=self._exchange.call.input_estimate,
+        )
+
+    # the end
+
+    def spoke(self) -> None:
+        """The first word has come."""
+        if self._circuit.state != "closed":
+            self._circuit.spoke(self._era, self._gateway.loop.time())
+            self._gateway.circuits_moved()
+
+    def worked(self) -> None:
+        """The answer is complete."""
+        closed = self._circuit.state == "closed"
+        self._circuit.succeeded(self._era, self._gateway.loop.time())
+        self.upstream.keys.worked(self.key)
+        if not closed:
+            self._gateway.circuits_moved()
+
+    def unlearnt(self) -> None:
+        """Its end says nothing of the deployment: a circuit that it was to try is as open as before."""
+        self._circuit.ended(self._era)
+        self._gateway.circuits_moved()
+
+    def judged(self, fault: Fault, code: str, pause_s: float | None) -> None:
+        """What its failure says of the deployment and of the credential. `pause_s`: what the upstream asked for."""
+        now_s, keys, circuit = self._gateway.loop.time(), self.upstream.keys, self._circuit
+        if fault.counts:
+            circuit.failed(self._era, now_s, code)
+        else:
+            circuit.ended(self._era)
+        if fault.key == "limited":
+            keys.limited(self.key, now_s, pause_s)
+        elif fault.key == "refused":
+            keys.refused(self.key, now_s)
+        if fault.key:
+            circuit.cool(keys.soonest(now_s), f"credentials: {fault.key}")
+        elif pause_s and fault.counts:
+            circuit.cool(now_s + pause_s, f"with {self.status}")
+        self._gateway.circuits_moved()
+
+    def _fail(self, code: str, message: str, *, sent: bool, status: int = 0, again: bool = False) -> None:
+        unread = Reading(self.plan.format) if code == "internal" else None  # reading it may be what went wrong
+        reading = (unread or self._so_far()) if sent else None
+        self.settle("truncated" if self._first_byte_ns else "failed", reading, code)
+        self._exchange.failed(self, code, message, status=status, again=again)
+
+    def _report(self, failure: Failed) -> None:
+        """A stream that is translated has broken, or reported an error."""
+        code = failure.type if failure.type in CODES else "upstream_error"
+        self._fail(code, failure.message or failure.type, sent=True, status=failure.status)
+
+    def time_out(self, what: str) -> None:
+        """A deadline has passed."""
+        sent = self._sent
+        self.drop()
+        if self.relay is not None and self.relay.whole:
+            self._end_stream(self.relay)
+        else:
+            self._fail("upstream_timeout", f"the upstream was silent past timeouts.{what}", sent=sent)
+
+    def cancel(self) -> str:
+        """The client hung up: stop the upstream now, keep what was consumed. What it is counted as."""
+        sent = self._sent
+        self.drop()
+        # OpenAI's SDK closes at `data: [DONE]`, before the last chunk of the framing: that is no hang-up.
+        whole = self.relay is not None and self.relay.whole
+        self.settle("completed" if whole else "cancelled", self._so_far() if sent else None, "")
+        self.unlearnt()
+        return "ok" if whole else "cancelled"
+
+    @property
+    def _sent(self) -> bool:
+        return self.ticket is not None and self.ticket.connection is not None
+
+    def drop(self) -> None:
+        """Nothing more is wanted of the upstream."""
+        ticket, self.ticket = self.ticket, None
+        if ticket is not None:
+            ticket.cancel()
+
+    def _so_far(self) -> Reading:
+        """What can be read from an answer that will not be whole."""
+        return self.relay.tap if self.relay is not None else read_whole(self.plan.format, b"".join(self._parts))
+
+    def settle(
+        self, outcome: Outcome, reading: Reading | None, error: str, then: Callable[[], None] | None = None
+    ) -> None:
+        """Write down what became of it; once. `reading` None: the upstream never took the call."""
+        if not self._open:
+            return
+        self._open = False
+        settled = records.settled(
+            self._exchange.request_id,
+            self._number,
+            self._exchange.call,
+            outcome,
+            reading,
+            error,
+            status=self.status,
+            peer=self._peer,
+            repaired=self.relay.repaired if self.relay is not None else "",
+            first_byte_ns=self._first_byte_ns,
+            duration_ns=self._gateway.clock.monotonic_ns() - self._begun_ns,
+        )
+        self.cost = settled.usage
+        self._gateway.metering.settled(self._id, self.deployment.name, settled, then)
