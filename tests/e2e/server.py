@@ -184,6 +184,15 @@ class Server:
         assert answer.status in (200, 404), body
         return msgspec.json.decode(body) if answer.status == 200 else None
 
+    def explained(self, request_id: str) -> Any:
+        """What `explain` says of a call, once each of its attempts is settled: a stream's last bytes may precede that."""
+
+        def settled() -> Any:
+            found = self.control(f"/v1/explain/{request_id}")
+            return found if found and all(attempt["entry"]["outcome"] for attempt in found["attempts"]) else None
+
+        return until(settled, f"{request_id} is settled")
+
     def issue(self, *args: str) -> tuple[str, str]:
         """(id, secret) of a new key of tenant `acme`."""
         found = self.json("keys", "issue", "--tenant", "acme", "--name", "agent", *args)

@@ -89,8 +89,8 @@ def entries(place: Place, request_id: str, count: int = 1) -> list[dict[str, Any
     """Of every attempt of a call, once all are settled."""
 
     def found() -> list[dict[str, Any]] | None:
-        attempts = place.server.control(f"/v1/explain/{request_id}")["attempts"]
-        made = [attempt["entry"] for attempt in attempts]
+        explained = place.server.control(f"/v1/explain/{request_id}") or {"attempts": []}
+        made = [attempt["entry"] for attempt in explained["attempts"]]
         return made if len(made) == count and all(entry["state"] == "settled" for entry in made) else None
 
     settled: list[dict[str, Any]] = until(found, f"{count} attempts of {request_id} are settled", 5.0)

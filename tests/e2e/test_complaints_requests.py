@@ -114,7 +114,7 @@ def test_a_hint_that_cannot_be_said_is_listed(
     place.upstream.scripts = [streamed(*ANSWER[upstream].events) if stream else whole(ANSWER[upstream].whole)]
     got = place.clients.ask(client, asked_with(client, upstream, more), stream=stream)
     assert got.dropped == listed
-    [attempt] = place.server.control(f"/v1/explain/{got.request_id}")["attempts"]
+    [attempt] = place.server.explained(got.request_id)["attempts"]
     splices = attempt["records"][0]["payload"]["decision"]["splices"]
     assert {splice for splice in splices if splice.startswith("dropped:")} == {f"dropped:{path}" for path in listed}
 

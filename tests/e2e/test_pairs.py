@@ -136,7 +136,7 @@ def answers(place: Place, client: str, recording: Recording, asked: dict[str, An
 
 def settled(place: Place, got: Got) -> dict[str, Any]:
     """The entry of the call's one attempt."""
-    explained = place.server.control(f"/v1/explain/{got.request_id}")
+    explained = place.server.explained(got.request_id)
     [attempt] = explained["attempts"]
     entry: dict[str, Any] = attempt["entry"]
     return entry

@@ -53,7 +53,7 @@ def ask(place: Place, client: str, upstream: str, said: str, limit: int, *, stre
     asked: dict[str, Any] = {"model": f"to-{upstream}", LIMITS[client]: limit, "extra_body": {"temperature": 0}}
     asked["input" if client == "responses" else "messages"] = [{"role": "user", "content": said}]
     got = place.clients.ask(client, asked, stream=stream)
-    [attempt] = place.server.control(f"/v1/explain/{got.request_id}")["attempts"]
+    [attempt] = place.server.explained(got.request_id)["attempts"]
     entry = attempt["entry"]
     assert (entry["deployment"], entry["outcome"], entry["source"]) == (f"to-{upstream}", "completed", "reported")
     says = shown(client, got.document)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from tests.gateway.answers import CHAT, EVENTS, MESSAGES, USAGE, ask
 from tests.gateway.providers import frames
-from tests.gateway.rig import PATHS, Rig, Script, Seen, Upstream, policy, raw, rig, whole
+from tests.gateway.rig import PATHS, Rig, Script, Seen, Upstream, policy, raw, rig, silent, streamed, whole
 from tests.gateway.test_faults import ERROR, FAST
 
 from interlock.gateway import Credential, Policy, Retries
@@ -369,3 +369,23 @@ def test_bedrock_s_own_stream_in_its_own_format(run: Run, tmp_path: Path) -> Non
 
     upstream = Upstream(raw(head, *map(frames.chunk, payloads)))
     play(run, tmp_path, test, upstream, formats=(("messages",),), edit=on_bedrock)
+
+
+@pytest.mark.parametrize("upstream", ["messages", "chat"])
+def test_a_number_that_no_float_holds_is_refused(run: Run, tmp_path: Path, upstream: str) -> None:
+    async def test(on: Rig) -> None:
+        body = b'{"model":"auto","temperature":1e400,"input":"hi"}'
+        answer = await on.call(PATHS["responses"], body)
+        assert (answer.status, answer.json["error"]["code"]) == (400, "invalid_json")
+
+    play(run, tmp_path, test, Upstream(silent), formats=[(upstream,)])
+
+
+def test_an_event_of_any_depth_is_a_fault_of_the_upstream(run: Run, tmp_path: Path) -> None:
+    deep = b'data: {"a":' + b"[" * 6000 + b"]" * 6000 + b"}\n\n"
+
+    async def test(on: Rig) -> None:
+        answer = await on.call(PATHS["messages"], ask("messages", stream=True))
+        assert (answer.status, answer.json["error"]["code"]) == (502, "upstream_invalid")
+
+    play(run, tmp_path, test, Upstream(streamed(deep)), formats=[("chat",)])

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from urllib.parse import quote
 
+from interlock.gateway.translate.loose import STATUS
 from interlock.ledger import Format
 
 _PASSED = frozenset(
@@ -25,19 +26,6 @@ JSON = b"content-type: application/json\r\n"
 
 SSE = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
 _DROPPED_BYTES_MAX = 1024
-_STATUSES = {
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "billing_error": 402,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "request_too_large": 413,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "insufficient_quota": 429,
-    "overloaded_error": 529,
-    "timeout_error": 504,
-}
 
 
 def passed_headers(upstream: Mapping[bytes, bytes], besides: bytes = b"") -> bytes:
@@ -81,7 +69,7 @@ def dropped_header(paths: tuple[str, ...]) -> bytes:
 
 def status_of(error_type: str) -> int:
     """The HTTP status that an error in a stream would have had."""
-    return _STATUSES.get(error_type, 500)
+    return STATUS.get(error_type, 500)
 
 
 def client_status(status: int, format: Format) -> int:

@@ -172,6 +172,8 @@ def _tell_messages(story: list[Message]) -> Told:
         else:
             pieces = _placed(message.pieces, f"messages[{len(said)}].content")
             if message.family:
+                # Anthropic's own blocks are shown as they are, so nothing tells which of its models wrote them
+                pieces = tuple(replace(p, family="") if p.kind in ("thinking", "redacted") else p for p in pieces)
                 content = _earlier(message, "messages", number)["content"]
                 found = iter([block["id"] for block in content if block["type"] == "tool_use"])
                 ids |= {piece.number: next(found) for piece in pieces if piece.kind == "call"}

@@ -12,6 +12,9 @@ FAMILIES: dict[str, tuple[Format, tuple[str, ...]]] = {
     "qwen3": ("chat", ("plain",)),
     "claude-opus": ("messages", ("thinking", "redacted")),
     "gpt-5": ("responses", ("item",)),
+    "deepseek": ("chat", ("plain",)),
+    "claude-haiku": ("messages", ("thinking", "redacted")),
+    "o3": ("responses", ("item",)),
 }
 """Families of models: the format that each speaks, and the kinds of reasoning that its own servers give."""
 NATIVE = {"chat": "qwen3", "messages": "claude-opus", "responses": "gpt-5"}
@@ -153,7 +156,7 @@ class Writer:
         pieces = [self._thought(kind, family) for kind in kinds if self._chance(0.6)]
         if self._chance(0.7):
             pieces.append(replace(self.text(), cached=not family and self._cached()))
-        if self._chance(0.1) and speaks != "messages" and self._client != "messages":
+        if self._chance(0.25) and speaks != "messages" and self._client != "messages":
             pieces.append(Piece("refusal", text=f"I will not {self._texts}."))
         if not last and self._chance(0.7):
             pieces += [self._call() for _ in range(self._random.randint(1, 3))]

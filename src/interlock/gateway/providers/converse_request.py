@@ -51,7 +51,7 @@ def write(body: bytes, *, anthropic: bool, betas: Sequence[str] = ()) -> bytes:
 
     Raises: LocalError: not JSON, not a Messages request, or Converse has no word for the field that is named.
     """
-    strictjson.loads(body)  # what msgspec lets pass: a key twice, any depth
+    strictjson.loads(body, finite=True)  # what msgspec lets pass: a key twice, any depth
     try:
         return msgspec.json.encode(_Writer(_read.decode(body), anthropic).document(betas))
     except msgspec.ValidationError as error:

@@ -47,7 +47,7 @@ class Gemini:
 
         Raises: LocalError: as `request`.
         """
-        document = strictjson.loads(body)
+        document = strictjson.loads(body, finite=True)
         if type(document) is not dict:
             raise LocalError("the body must be an object", field="body")
         return write_request(read_request(document), self.model)

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from interlock.errors import LocalError
 from interlock.gateway.translate import chat, messages, responses
 from interlock.gateway.translate.carrier import PREFIX
 from interlock.gateway.translate.neutral import (
@@ -55,7 +56,11 @@ def read_request(format: Format, body: bytes) -> Ask:
 
     Raises: LocalError: it holds what cannot be translated at all; `field` names it.
     """
-    return _FORMATS[format].read_request(_decode(body))  # type: ignore[no-any-return]  # the packages share a shape
+    try:
+        document = _decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:  # such as a number that no float holds
+        raise LocalError(f"the body cannot be translated: {error}", code="invalid_json", field="body") from error
+    return _FORMATS[format].read_request(document)  # type: ignore[no-any-return]  # the packages share a shape
 
 
 def write_request(ask: Ask, format: Format, target: Target) -> tuple[bytes, tuple[str, ...]]:
@@ -172,7 +177,7 @@ class StreamTranslation:
             return self._reader.done()  # type: ignore[no-any-return]  # the packages share a shape
         try:
             return self._reader.read(_decode(payload))  # type: ignore[no-any-return]  # as above
-        except (msgspec.DecodeError, UnicodeDecodeError):  # the latter: bytes that are not UTF-8
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # bytes that are not UTF-8; nested too deep
             return [Failed("upstream_invalid", "the upstream sent an event that is not a JSON object")]
 
     def _said(self, event: Event) -> bytes:

@@ -12,7 +12,7 @@ from interlock.gateway.translate.neutral import Failed
 NAME_CHARS_MAX = 256
 """Ids, models and types beyond are cut."""
 MESSAGE_CHARS_MAX = 2_000
-_STATUS: Mapping[str, int] = MappingProxyType(
+STATUS: Mapping[str, int] = MappingProxyType(
     {
         "invalid_request_error": 400,
         "invalid_prompt": 400,
@@ -66,7 +66,7 @@ def failed(error: object) -> Failed:
     type = "" if type == "error" else type  # that is the event's, not the error's
     message = string(holder.get("message"))[:MESSAGE_CHARS_MAX] or "the upstream reported an error"
     words = [word for word in (name(code), type) if word]
-    status = next((_STATUS[word] for word in words if word in _STATUS), 502)
+    status = next((STATUS[word] for word in words if word in STATUS), 502)
     if isinstance(code, int) and 400 <= code <= 599:
         status = int(code)
     return Failed(type or name(code) or "error", message, status)
