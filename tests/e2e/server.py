@@ -185,7 +185,7 @@ class Server:
         return msgspec.json.decode(body) if answer.status == 200 else None
 
     def explained(self, request_id: str) -> Any:
-        """What `explain` says of a call, once each of its attempts is settled: a stream's last bytes may precede that."""
+        """What `explain` says of a call, once every attempt is settled; a stream's end may precede that."""
 
         def settled() -> Any:
             found = self.control(f"/v1/explain/{request_id}")
