@@ -8,8 +8,6 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from interlock.errors import CODES, InterlockError, LogUnavailable, RemoteError
 from interlock.gateway import records
 from interlock.gateway.failure import STRAY, Fault
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from interlock.gateway.exchange import Exchange
 
 _log = logging.getLogger(__name__)
-_encode = msgspec.json.Encoder().encode
 _DEFECT = "a defect in Interlock; its log has more"
 
 
@@ -84,17 +81,10 @@ class Attempt:
         exchange = self._exchange
         self._fresh = fresh
         self._open = True
-        record = records.opened(
-            exchange.request_id,
-            self._number,
-            exchange.key,
-            exchange.call,
-            exchange.signals,
-            exchange.routed,
-            self.deployment,
-            self.plan.splices,
+        record = exchange.way.opened(
+            exchange.request_id, self._number, exchange.call, self.deployment, self.plan.splices
         )
-        self._gateway.metering.opened(self._id, _encode(record), self._send)
+        self._gateway.metering.opened(self._id, record, self._send)
 
     def _send(self, error: LogUnavailable | None) -> None:
         if error is not None:

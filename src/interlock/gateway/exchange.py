@@ -23,11 +23,9 @@ from interlock.gateway.failure import Action, judge, retry_after_s, should_retry
 from interlock.gateway.http import Head, ServerConnection
 from interlock.gateway.plan import make_plan
 from interlock.gateway.relay import Relay
-from interlock.gateway.router import Routed
-from interlock.gateway.signals import Signals
 from interlock.gateway.translate import Voice
+from interlock.gateway.way import Way
 from interlock.gateway.wire import Call, error_event, in_format
-from interlock.identity import Key
 from interlock.ledger import Format
 
 if TYPE_CHECKING:
@@ -49,30 +47,26 @@ class Exchange:
         head: Head,
         body: bytes,
         call: Call,
-        key: Key,
-        signals: Signals,
-        routed: Routed,
+        way: Way,
         request_id: str,
     ) -> None:
         self.gateway = gateway
         self.policy = gateway.policy  # a newer one does not change a call that has begun
         self.head = head
         self.call = call
-        self.key = key
-        self.signals = signals
-        self.routed = routed
+        self.way = way
         self.request_id = request_id
         self._upstreams, self.circuits = gateway.upstreams, gateway.circuits
         self._client: ServerConnection | None = connection
         self._body = body
-        self._ranked = [name for name in routed.ranked if gateway.lets(name)]
+        self._ranked = [name for name in way.routed.ranked if gateway.lets(name)]
         self._later: list[str] = []  # those whose fault may pass: for the next round
         self._pause_s: float | None = None  # the shortest that any of those asked for
         self._keys_tried: set[int] = set()
         self._round = self._attempts = 0
         self._attempt: Attempt
         self._voice: Voice | None = None
-        self._joins = call.stream and routed.route.on_cut == "continue"
+        self._joins = call.stream and way.routed.route.on_cut == "continue"
         self._begun = False  # the client has the head of a stream
         self._spoken = False  # … and a word of the answer
         self._final: Callable[[], None] | None = None  # what ends the call if no further round does better
@@ -164,7 +158,7 @@ class Exchange:
         client.start(200, lines + self._own_lines())
 
     def _own_lines(self, dropped: tuple[str, ...] = ()) -> bytes:
-        lines = answer.own_headers(self.request_id, self.routed.route.tier, self._attempt.deployment.name)
+        lines = answer.own_headers(self.request_id, self.way.routed.route.tier, self._attempt.deployment.name)
         dropped = self._attempt.plan.dropped + dropped
         return lines + answer.dropped_header(dropped) if dropped else lines
 

@@ -14,6 +14,15 @@ class Admits(Protocol):
         """The key, or why not."""
         ...
 
+    @property
+    def seq(self) -> int:
+        """The last change that it knows."""
+        ...
+
+    def stands(self, key: Key, seq: int, now_ns: int) -> bool:
+        """Whether a key that was admitted when `seq` was the last change would be admitted now; False: ask `admit`."""
+        ...
+
     def boundaries(self, key: Key) -> tuple[str, ...]:
         """Names of the profiles the key is under."""
         ...

@@ -1,13 +1,16 @@
-"""What the log keeps of an attempt: `usage.opened` before it is sent, `usage.settled` when it is over. Pure."""
+"""What the log keeps of an attempt: `usage.opened` before it is sent, `usage.settled` when it is over; and of a call
+that nobody may serve: `usage.refused`. Pure.
+"""
 
 import msgspec
 
+from interlock.errors import LocalError
 from interlock.gateway.policy import Deployment
 from interlock.gateway.router import Routed
 from interlock.gateway.signals import Signals
 from interlock.gateway.wire import ESTIMATE_RULE, Call, Reading
 from interlock.identity import Key
-from interlock.ledger import Opened, Outcome, Settled, Source
+from interlock.ledger import Opened, Outcome, Refused, Settled, Source
 
 UNMETERED = frozenset({"count_tokens"})
 """Formats whose answers cost nothing and report no usage."""
@@ -43,6 +46,24 @@ def opened(
         session=signals.session,
         mode=signals.mode,
         decision=msgspec.Raw(routed.decision(signals, splices)),
+    )
+
+
+def refused(request_id: str, key: Key, signals: Signals, routed: Routed, error: LocalError) -> Refused:
+    """The record of a call without an attempt."""
+    return Refused(
+        request_id=request_id,
+        tenant=key.tenant,
+        principal=key.principal,
+        key_id=key.id,
+        format=signals.format,
+        model_requested=signals.model,
+        policy=routed.route.policy,
+        code=error.code,
+        message=error.message,
+        session=signals.session,
+        mode=signals.mode,
+        decision=msgspec.Raw(routed.decision(signals, ())),
     )
 
 

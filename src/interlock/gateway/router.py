@@ -44,7 +44,10 @@ class Router:
         self._not_ready = not_ready
         self._resting = resting
         self._known: dict[Any, Routed] = {}
-        self._edges = _edges(policy)
+        self.edges = _edges(policy)
+        """Input sizes at which a route may change."""
+        self.era = object()
+        """This router, for who remembers its routes and must not keep it alive."""
         whens = [rule.when for rule in policy.rules]
         self._by_who = any(w.tenant is not None or w.principal is not None or w.labels is not None for w in whens)
 
@@ -61,7 +64,7 @@ class Router:
             signals.reasoning,
             signals.schema,
             signals.chore,
-            bisect_right(self._edges, signals.input_tokens),
+            bisect_right(self.edges, signals.input_tokens),
             boundaries,
             (signals.tenant, signals.principal, *sorted(signals.labels.items())) if self._by_who else None,
         )

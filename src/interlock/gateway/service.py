@@ -13,7 +13,7 @@ import msgspec
 
 from interlock.clock import Clock
 from interlock.errors import InterlockError, LocalError
-from interlock.gateway import answer
+from interlock.gateway import answer, records
 from interlock.gateway.exchange import Exchange
 from interlock.gateway.failure import Circuit
 from interlock.gateway.http import Head, Pool, Running, ServerConnection
@@ -21,15 +21,15 @@ from interlock.gateway.listing import answer_models
 from interlock.gateway.metering import Metering
 from interlock.gateway.policy import Limits, Policy
 from interlock.gateway.ports import Admits, UsageJournal
-from interlock.gateway.router import Routed, Router
+from interlock.gateway.router import Router
 from interlock.gateway.routing import Route
-from interlock.gateway.signals import Signals, read_signals
 from interlock.gateway.translate import CARRIER
 from interlock.gateway.upstream import Place, Upstream, make_upstreams
+from interlock.gateway.way import Caller, Way
 from interlock.gateway.wire import ESTIMATE_RULE, Call, error_body, read
 from interlock.identity import Key, Scope
 from interlock.ids import new_id
-from interlock.ledger import Format, Refused
+from interlock.ledger import Format
 
 FORMATS: Mapping[str, Format] = {
     "/v1/chat/completions": "chat",
@@ -188,22 +188,20 @@ class Gateway:
     def _begin_call(
         self, connection: ServerConnection, head: Head, body: bytes, format: Format, request_id: str
     ) -> Running | None:
-        key = self._admit(head, "inference")
-        if isinstance(key, LocalError):
-            raise key
+        caller = self._caller(connection, head)
         self._catch_up()
         if not self._has_policy:
             raise LocalError("no policy has been adopted yet; retry", code="not_ready")
         if self.draining:
             raise LocalError("the server is stopping; retry", code="draining")
         call = read(format, body)
-        signals = read_signals(call, head.headers, key)
-        routed = self._router.route(signals, self._directory.boundaries(key))
-        error = self._unserved(routed.route, signals.model)
-        if error is None and format == "count_tokens" and not self._counts(routed.route.winner, body):
+        way = caller.way(call, self._router)
+        route = way.routed.route
+        error = self._unserved(route, call.model)
+        if error is None and format == "count_tokens" and not self._counts(route.winner, body):
             self._estimate(connection, call, request_id)
             return None
-        exchange = Exchange(self, connection, head, body, call, key, signals, routed, request_id)
+        exchange = Exchange(self, connection, head, body, call, way, request_id)
         if error is None:
             self.exchanges.add(exchange)
             try:
@@ -214,8 +212,21 @@ class Gateway:
                 if not isinstance(failure, LocalError):
                     raise
                 error = failure
-        self._refuse_call(connection, key, signals, routed, request_id, error)
+        self._refuse_call(connection, call, way, request_id, error)
         return None
+
+    def _caller(self, connection: ServerConnection, head: Head) -> Caller:
+        """Who calls: as remembered, if the headers are those of the call before and nothing else has changed since."""
+        caller, directory = connection.known, self._directory
+        if isinstance(caller, Caller) and caller.headers == head.headers:
+            if directory.stands(caller.key, caller.seq, self.clock.now_ns()):
+                return caller
+            connection.known = None
+        key = self._admit(head, "inference")
+        if isinstance(key, LocalError):
+            raise key
+        connection.known = caller = Caller(head.headers, key, directory.seq, directory.boundaries(key))
+        return caller
 
     def _unserved(self, route: Route, model: str) -> LocalError | None:
         """Why nobody may serve a call that takes this route."""
@@ -237,34 +248,14 @@ class Gateway:
         self.requests["count_tokens", "ok"] += 1
 
     def _refuse_call(
-        self,
-        connection: ServerConnection,
-        key: Key,
-        signals: Signals,
-        routed: Routed,
-        request_id: str,
-        error: LocalError,
+        self, connection: ServerConnection, call: Call, way: Way, request_id: str, error: LocalError
     ) -> None:
         """Nobody may serve it, or can: say why, to the client and in the log."""
-        route = routed.route
-        refused = Refused(
-            request_id=request_id,
-            tenant=key.tenant,
-            principal=key.principal,
-            key_id=key.id,
-            format=signals.format,
-            model_requested=signals.model,
-            policy=route.policy,
-            code=error.code,
-            message=error.message,
-            session=signals.session,
-            mode=signals.mode,
-            decision=msgspec.Raw(routed.decision(signals, ())),
-        )
+        refused = records.refused(request_id, way.key, way.signals(call), way.routed, error)
         now_ns = self.clock.now_ns()
         self._journal.stage(f"{request_id}/refused", "usage.refused", now_ns, msgspec.json.encode(refused))
-        lines = answer.own_headers(request_id, route.tier)
-        connection.respond(*self.error_for(signals.format, error, request_id, lines))
+        lines = answer.own_headers(request_id, way.routed.route.tier)
+        connection.respond(*self.error_for(call.format, error, request_id, lines))
 
     def error(self, head: Head | None, error: InterlockError) -> tuple[int, bytes, bytes]:
         """An error before a request could be begun."""

@@ -101,6 +101,16 @@ class SharedDirectory:
             return _UNAVAILABLE
         return self.directory.admit(secret, now_ns, scope)
 
+    @property
+    def seq(self) -> int:
+        """The last record folded."""
+        return self.directory.seq
+
+    def stands(self, key: Key, seq: int, now_ns: int) -> bool:
+        """Whether a key that was admitted when `seq` was the last record folded would be admitted now."""
+        expires_at_ns = key.expires_at_ns
+        return self._slots[IDENTITY] <= seq == self.directory.seq and (expires_at_ns is None or now_ns < expires_at_ns)
+
     def boundaries(self, key: Key) -> tuple[str, ...]:
         """As `Directory.boundaries`."""
         return self.directory.boundaries(key)

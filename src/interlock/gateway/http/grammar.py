@@ -46,25 +46,8 @@ def too_large(message: str) -> LocalError:
 def fields(lines: bytes) -> Mapping[bytes, bytes]:
     """Header lines, each with its CRLF, by name in lower case; repeated ones joined with a comma.
 
-    A client sends the same head again and again, but for the length of the body: that line is read by itself, and the
-    others are remembered, which halves what a request costs to read.
-
     Raises: LocalError: `malformed_http`, `header_too_large` (more than HEADERS_MAX lines).
     """
-    if len(lines) > _REMEMBERED_BYTES_MAX:
-        return _parsed(lines)
-    at = lines.lower().find(_LENGTH)
-    end = lines.find(b"\r\n", at)
-    declared = lines[at + len(_LENGTH) : end].strip(b" \t")
-    if at < 0 or not declared.isdigit() or lines[max(at - 2, 0) : at] not in (b"", b"\r\n"):
-        return _remembered(lines)
-    others = _remembered(lines[:at] + lines[end + 2 :])
-    if b"content-length" in others:
-        return _parsed(lines)  # which says what is wrong with it
-    return {**others, b"content-length": declared}
-
-
-def _parsed(lines: bytes) -> Mapping[bytes, bytes]:
     if FIELDS.fullmatch(lines) is None:
         raise malformed("a header line is not `name: value` on one line")
     split = lines.split(b"\r\n")
@@ -82,11 +65,6 @@ def _parsed(lines: bytes) -> Mapping[bytes, bytes]:
             value = found[key] + b", " + value
         found[key] = value
     return found
-
-
-_LENGTH = b"content-length:"
-_REMEMBERED_BYTES_MAX = 4096
-_remembered = functools.lru_cache(maxsize=256)(_parsed)
 
 
 def body_length(headers: Mapping[bytes, bytes], version: bytes) -> int | None:

@@ -4,6 +4,7 @@ The parser is ours because a lenient one cannot be made strict from outside: whe
 byte, and what two servers could read differently is refused (grammar.py). It knows nothing of paths, keys or formats.
 """
 
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -12,6 +13,7 @@ from interlock.errors import LocalError
 from interlock.gateway.http.grammar import (
     CHUNK_LINE,
     FORBIDDEN,
+    LENGTH_DIGITS_MAX,
     NO_TRAILERS,
     REQUEST_LINE,
     body_length,
@@ -24,6 +26,9 @@ from interlock.gateway.http.grammar import (
 from interlock.gateway.policy import Limits
 
 CHUNK_LINE_BYTES_MAX = 256
+_AGAIN_BYTES_MAX = 4096
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*+([0-9]++)", re.IGNORECASE)
+_DIGITS = re.compile(rb"[0-9]{1,%d}+" % LENGTH_DIGITS_MAX)
 _LOOSE_MAX = 1024
 """Pieces of a body are joined when there are so many: a list of 2-byte pieces takes 20 times their bytes."""
 
@@ -39,7 +44,8 @@ class Head(msgspec.Struct, frozen=True):
     """Without the query; still percent-encoded."""
     query: str
     headers: Mapping[bytes, bytes]
-    """Names in lower case; repeated ones joined with a comma."""
+    """Names in lower case; repeated ones joined with a comma. Not Content-Length, which is `length`: without it, they
+    are the same for request after request."""
     keep_alive: bool
     chunks: bool
     """The client understands chunked coding (HTTP/1.1)."""
@@ -58,12 +64,45 @@ Event = Head | Body | LocalError
 """An error is the last event: the connection cannot be read on."""
 
 
+class _Again:
+    """The last head of a connection: clients send it again and again, only the length of the body is another.
+
+    The same bytes before and after the digits of a length were found to be in order as one head, which is all that
+    there is to ask: digits are digits. It is kept with its connection, for it holds the client's key.
+    """
+
+    __slots__ = ("_after", "_before", "_head")
+
+    def __init__(self, head: Head, before: bytes, after: bytes) -> None:
+        self._head, self._before, self._after = head, before, after
+
+    @staticmethod
+    def of(head: Head, text: bytes, limits: Limits) -> "_Again | None":
+        """What to remember of a head that was read; None: nothing."""
+        if not head.length or len(text) + LENGTH_DIGITS_MAX > min(_AGAIN_BYTES_MAX, limits.header_bytes):
+            return None
+        digits = _LENGTH.search(text)
+        return digits and _Again(head, text[: digits.start(1)], text[digits.end(1) :])
+
+    def read(self, data: bytes, at: int) -> tuple[Head, int] | None:
+        """(the head at `at`, its end), if it is the same but for a length that is not 0."""
+        if not data.startswith(self._before, at):
+            return None
+        digits = _DIGITS.match(data, at + len(self._before))
+        if digits is None or not data.startswith(self._after, digits.end()) or not (length := int(digits[0])):
+            return None
+        h = self._head
+        again = Head(h.method, h.path, h.query, h.headers, h.keep_alive, h.chunks, length, h.expects_continue)
+        return again, digits.end() + len(self._after)
+
+
 class RequestReader:
     """One connection's worth of requests."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._events: list[Event] = []
+        self._again: _Again | None = None
         self._rest = b""  # not read yet: a head or a line that is not whole, or requests beyond `pipelined`
         self._state = _HEAD
         self.behind = False
@@ -119,6 +158,11 @@ class RequestReader:
     # One step each: reads from `at`, and returns how far it came; `at` itself if it needs more.
 
     def _head(self, data: bytes, at: int) -> int:
+        if self._again is not None and (again := self._again.read(data, at)):
+            head, at = again
+            self._events.append(head)
+            self._left, self._state = head.length or 0, _BODY
+            return at
         if not self._blank and data.startswith(b"\r\n", at):
             self._blank = True  # RFC 9112, section 2.2: at least one is to be ignored; no more than that are
             return at + 2
@@ -142,9 +186,10 @@ class RequestReader:
         self._keep_alive = keeps_alive(headers, version)
         is_1_1 = version == b"1.1"
         waits = expects != b"" and is_1_1 and length != 0
-        self._events.append(
-            Head(method.decode(), path, query, headers, self._keep_alive, is_1_1, length, waits),
-        )
+        headers = {name: value for name, value in headers.items() if name != b"content-length"}
+        head = Head(method.decode(), path, query, headers, self._keep_alive, is_1_1, length, waits)
+        self._events.append(head)
+        self._again = _Again.of(head, data[at : end + 4], self._limits)
         if length == 0:
             self._complete(b"")
         else:

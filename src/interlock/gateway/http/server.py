@@ -89,6 +89,8 @@ class ServerConnection(asyncio.Protocol):
         self._paused = False
         self._unsent = 0  # bytes of the last answer that were still to be read when `deadline_s` was set
         self._waits_for = (False, False)
+        self.known: object = None
+        """What the handler remembers of whom it is talking to."""
         self.deadline_s = 0.0
         """When `expire` is due, on the loop's clock; 0: never."""
 
@@ -103,6 +105,7 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
+        self.known = None
         self._handler.connections.discard(self)
         self._hold(0)
         self._queue.clear()

@@ -1,0 +1,123 @@
+"""What the calls of one connection have in common: who calls, and the way that calls of one kind take.
+
+It is remembered as long as it is sure to be the same, and no longer: whoever holds it asks so before each call
+(service.py). A way holds the record of an attempt ready made but for its figures, because to build and to encode it
+costs as much as to read the request; the bytes are those that the encoder gives.
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from interlock.gateway import records
+from interlock.gateway.policy import Deployment
+from interlock.gateway.router import Routed, Router
+from interlock.gateway.signals import Signals, read_signals
+from interlock.gateway.wire import INCLUDE_USAGE, MODEL, Call
+from interlock.identity import Key
+
+WAYS_MAX = 8
+"""Remembered for one connection: clients choose models and sessions."""
+
+_encode = msgspec.json.Encoder().encode
+_PASSED = frozenset({(), (MODEL,), (INCLUDE_USAGE,), (MODEL, INCLUDE_USAGE)})
+"""What is spliced into a body that passes. Translation lists what it left out, in names that clients make up."""
+
+
+class Way:
+    """A route, for the calls of one kind from one caller."""
+
+    __slots__ = ("_base", "_templates", "key", "routed")
+
+    def __init__(self, key: Key, base: Signals, routed: Routed) -> None:
+        """`base`: signals of one such call; others differ in its figures."""
+        self.key = key
+        self.routed = routed
+        self._base = base
+        self._templates: dict[tuple[str, tuple[str, ...], bool], bytes] = {}
+
+    def signals(self, call: Call) -> Signals:
+        """As `read_signals`."""
+        return msgspec.structs.replace(
+            self._base, input_tokens=call.input_estimate, output_tokens_max=call.max_output or 0
+        )
+
+    def opened(
+        self, request_id: str, attempt: int, call: Call, deployment: Deployment, splices: tuple[str, ...]
+    ) -> bytes:
+        """`records.opened` as JSON. `request_id`: plain ASCII."""
+        limit = call.max_output or 0
+        kind = (deployment.name, splices, limit > 0)
+        template = self._templates.get(kind)
+        if template is None:
+            record = records.opened(
+                request_id, attempt, self.key, call, self.signals(call), self.routed, deployment, splices
+            )
+            encoded = _encode(record)
+            if call.format not in records.UNMETERED and call.input_estimate and splices in _PASSED:
+                self._templates[kind] = _template(encoded, request_id, attempt, call)
+            return encoded
+        size = call.input_estimate
+        figures = (request_id.encode(), attempt, size, size)
+        return template % ((*figures, limit) if limit else figures)
+
+
+class Caller:
+    """Who said `headers`, by the directory as it was at `seq`."""
+
+    __slots__ = ("_era", "_ways", "boundaries", "headers", "key", "seq")
+
+    def __init__(self, headers: Mapping[bytes, bytes], key: Key, seq: int, boundaries: tuple[str, ...]) -> None:
+        self.headers = headers
+        self.key = key
+        self.seq = seq
+        self.boundaries = boundaries
+        self._era: object = None
+        self._ways: dict[Any, Way] = {}
+
+    def way(self, call: Call, router: Router) -> Way:
+        """The way of a call with those headers.
+
+        Raises: LocalError: as `read_signals`.
+        """
+        if self._era is not router.era:
+            self._era, self._ways = router.era, {}
+        kind = (
+            call.format,
+            call.model,
+            call.stream,
+            call.tools,
+            call.tool_result,
+            call.images,
+            call.reasoning,
+            call.schema,
+            call.chore,
+            call.session,
+            bisect_right(router.edges, call.input_estimate),
+        )
+        way = self._ways.get(kind)
+        if way is None:
+            signals = read_signals(call, self.headers, self.key)
+            if len(self._ways) >= WAYS_MAX:
+                self._ways.clear()
+            way = self._ways[kind] = Way(self.key, signals, router.route(signals, self.boundaries))
+        return way
+
+
+def _template(encoded: bytes, request_id: str, attempt: int, call: Call) -> bytes:
+    """The record with places for id, attempt, two times the input and, if there is one, the output limit.
+
+    A member's name with its colon is found where it stands and nowhere else: in a string a quote has a backslash.
+    """
+    template = encoded.replace(b"%", b"%%").replace(request_id.encode(), b"%b", 1)
+    for name, figure in (
+        (b"attempt", attempt),
+        (b"input_estimate", call.input_estimate),
+        (b"input_tokens", call.input_estimate),
+        (b"output_tokens_max", call.max_output),
+    ):
+        if figure:
+            template = template.replace(b'"%b":%d' % (name, figure), b'"%b":%%d' % name, 1)
+    return template
