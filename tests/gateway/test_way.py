@@ -14,7 +14,7 @@ from tests.gateway.policies import policies
 from tests.gateway.rig import PATHS, Rig, Upstream, policy, read_answer, rig, whole
 
 from interlock.clock import Clock
-from interlock.gateway import Policy, Profile, records
+from interlock.gateway import Policy, Profile, Rule, When, records
 from interlock.gateway.router import Router
 from interlock.gateway.routing import decide
 from interlock.gateway.signals import MODE_HEADERS, SESSION_HEADER, read_signals
@@ -141,6 +141,16 @@ def test_what_a_client_can_name_without_end_is_not_remembered() -> None:
     for number in range(20):
         way.opened("req_1", 1, call, made.deployments["d0"], ("translated:messages", f"dropped:x{number}"))
     assert not way._templates
+
+
+def test_a_longer_prompt_may_take_another_way() -> None:
+    made = policy([1, 2])
+    long = Rule(name="long", when=When(input_tokens_min=100), tier="second")
+    router = Router(msgspec.structs.replace(made, rules=(long,)), {})
+    caller = Caller({}, plain_key(), 1, ())
+    sizes = (99, 100, 5, 500)
+    calls = [msgspec.structs.replace(plain_call("auto"), input_estimate=size) for size in sizes]
+    assert [caller.way(call, router).routed.route.rule for call in calls] == ["default", "long", "default", "long"]
 
 
 def test_another_router_is_asked_anew() -> None:
