@@ -335,6 +335,7 @@ class Exchange:
     def ended(self, code: str) -> None:
         """The exchange is over; `code` is empty if it was counted where the error was made."""
         self.gateway.closed(self, code)
+        vars(self).pop("_attempt", None)  # which knows its exchange: a ring would hold both bodies until a collection
 
     # what may happen at any time: http.Running, and the sweep
 
