@@ -78,8 +78,10 @@ def responses_usage(usage: object) -> Figures:
             "input": read.count(usage, "input_tokens"),
             "cache_read": read.count(usage, "input_tokens_details", "cached_tokens"),
             "cache_write": read.count(usage, "input_tokens_details", "cache_write_tokens"),
+            "audio_input": read.count(usage, "input_tokens_details", "audio_tokens"),
             "output": read.count(usage, "output_tokens"),
             "reasoning": read.count(usage, "output_tokens_details", "reasoning_tokens"),
+            "audio_output": read.count(usage, "output_tokens_details", "audio_tokens"),
         }
     )
 
