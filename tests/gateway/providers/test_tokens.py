@@ -56,7 +56,7 @@ def test_asked_early_and_kept_until_then(run: Run) -> None:
         assert tokens.ready("/", b"") is None
         assert await tokens.fetch("/", b"") == tokens.ready("/", b"") == line(2)
 
-    run(main, blocking_s=2.0)  # libraries load and sign in threads, which share the interpreter
+    run(main)
 
 
 def test_one_question_for_all_and_a_cancelled_asker_changes_nothing(run: Run) -> None:
@@ -77,7 +77,7 @@ def test_one_question_for_all_and_a_cancelled_asker_changes_nothing(run: Run) ->
         assert tasks[0].cancelled()
         assert maker.count == 1
 
-    run(main, blocking_s=2.0)  # libraries load and sign in threads, which share the interpreter
+    run(main)
 
 
 def test_nobody_answers_in_time_and_the_answer_still_counts_later(run: Run) -> None:
@@ -101,7 +101,7 @@ def test_nobody_answers_in_time_and_the_answer_still_counts_later(run: Run) -> N
         assert tokens.ready("/", b"") == line(1)
         assert maker.count == 1
 
-    run(main, blocking_s=2.0)  # libraries load and sign in threads, which share the interpreter
+    run(main)
 
 
 @pytest.mark.parametrize("late", [True, False], ids=["no answer", "an error"])
@@ -130,7 +130,7 @@ def test_a_good_token_outlives_a_failed_renewal(run: Run, late: bool) -> None:
         assert tokens.ready("/", b"") is None
         assert await tokens.fetch("/", b"") == line(3)
 
-    run(main, blocking_s=2.0)  # libraries load and sign in threads, which share the interpreter
+    run(main)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_an_expired_token_is_not_sent(run: Run, error: Exception, kind: type[Int
             await tokens.fetch("/", b"")
         assert raised.value.code == code
 
-    run(main, blocking_s=2.0)  # libraries load and sign in threads, which share the interpreter
+    run(main)
 
 
 def test_a_token_that_lives_shortly_is_not_asked_for_every_time(run: Run) -> None:
@@ -172,7 +172,7 @@ def test_a_token_that_lives_shortly_is_not_asked_for_every_time(run: Run) -> Non
         clock.advance(10 * S)
         assert tokens.ready("/", b"") is None
 
-    run(main, blocking_s=2.0)  # libraries load and sign in threads, which share the interpreter
+    run(main)
 
 
 @pytest.mark.parametrize("secret", ["a\r\nx: y", "ü", "", "a\x00"])
@@ -184,7 +184,7 @@ def test_nothing_gets_into_a_header_that_may_not(run: Run, secret: str) -> None:
         with pytest.raises(LocalError):
             await tokens.fetch("/", b"")
 
-    run(main, blocking_s=2.0)  # libraries load and sign in threads, which share the interpreter
+    run(main)
     with pytest.raises(LocalError):
         StaticHeader("api-key", secret)
 
@@ -195,4 +195,4 @@ def test_a_static_key(run: Run) -> None:
     async def main() -> None:
         assert key.ready("/", b"") == await key.fetch("/", b"") == b"api-key: k\r\n"
 
-    run(main, blocking_s=2.0)  # libraries load and sign in threads, which share the interpreter
+    run(main)

@@ -66,7 +66,7 @@ class Reader:
         return [Failed("upstream_invalid", why)]
 
     def _told(self, document: dict[str, Any]) -> list[Event]:
-        raise NotImplementedError
+        raise NotImplementedError  # each format's reader has its own; this class is never made itself
 
     def _count(self, event: Event) -> None:
         if isinstance(event, ReasoningDelta | RefusalDelta):
