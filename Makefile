@@ -21,7 +21,7 @@ run: $(STAMP) ## install, fetch the local model, serve in the foreground
 
 test: $(STAMP) ## every test, end to end ones too
 	@$(call debian,$(TEST_PACKAGES))
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=2 --dist=loadscope
 
 check: $(STAMP) ## format, lint, layers, types, habits, doctests: no server is started
 	$(BIN)/ruff format --check

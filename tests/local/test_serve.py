@@ -65,7 +65,8 @@ def test_messages_whole_and_streamed_count_cached_tokens_apart(model: LocalModel
     usage = answer["usage"]
     assert usage["input_tokens"] + usage["cache_read_input_tokens"] == PROMPT_TOKENS
     assert usage["output_tokens"] == 6
-    stream = events(post(model, "/v1/messages", BODIES["/v1/messages"] | {"stream": True}))
+    # Always the same words: llama.cpp forgets message_start where the first token is part of a character.
+    stream = events(post(model, "/v1/messages", BODIES["/v1/messages"] | {"stream": True, "temperature": 0}))
     started = stream[0]["message"]["usage"]
     assert started["input_tokens"] + started["cache_read_input_tokens"] == PROMPT_TOKENS
     assert stream[-2]["usage"] == {"output_tokens": 6} and stream[-1] == {"type": "message_stop"}

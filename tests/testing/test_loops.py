@@ -2,32 +2,35 @@
 
 import asyncio
 import gc
+import logging
+import os
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
 
 import pytest
 
-from interlock.testing.loops import LOOPS, LoopError, run, run_on
+from interlock.testing.loops import LOOPS, DebugLoop, LoopError, run, run_on, waiting_time
 
 
 def test_the_result_comes_back_from_each_loop(run: Callable[..., object]) -> None:
     async def main() -> str:
         await asyncio.sleep(0)
-        return type(asyncio.get_running_loop()).__module__.partition(".")[0]
+        return type(asyncio.get_running_loop()).__name__
 
-    assert run(main) in {"asyncio", "uvloop"}
+    assert run(main) in {"DebugLoop", "Loop"}
 
 
 def test_run_uses_every_loop() -> None:
     seen: list[str] = []
 
     async def main() -> None:
-        seen.append(type(asyncio.get_running_loop()).__module__.partition(".")[0])
+        seen.append(type(asyncio.get_running_loop()).__name__)
 
     run(main)
-    assert seen == ["asyncio", "uvloop"]
+    assert seen == ["DebugLoop", "Loop"]
 
 
 def test_a_blocking_call_fails() -> None:
@@ -36,6 +39,47 @@ def test_a_blocking_call_fails() -> None:
 
     with pytest.raises(LoopError, match="took"):
         run_on("debug", main, blocking_s=0.01)
+
+
+def test_time_without_a_core_is_not_the_callback_s() -> None:
+    """Other processes may be busy: a callback is slow by what it does, not by what it waits for."""
+    waited_s = iter([1.0, 1.05])
+
+    async def held() -> None:
+        threading.Event().wait(0.02)
+
+    loop = DebugLoop(0.01, lambda: next(waited_s, 1.05))
+    loop.set_debug(True)
+    complaints: list[str] = []
+    loop.set_exception_handler(lambda _, context: complaints.append(str(context)))
+    logger, handler = logging.getLogger("asyncio"), logging.Handler()
+    handler.emit = lambda record: complaints.append(record.getMessage())  # type: ignore[method-assign]  # a test's ear
+    logger.addHandler(handler)
+    try:
+        loop.run_until_complete(held())
+    finally:
+        logger.removeHandler(handler)
+        loop.close()
+    assert complaints == []
+
+
+def test_the_kernel_counts_the_wait_for_a_core() -> None:
+    """Two threads of two processes on one core: each waits for the other."""
+    cores = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(cores)})
+        with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy, waiting_time() as waited_s:
+            try:
+                before_s = waited_s()
+                for _ in range(5_000):
+                    if waited_s() - before_s > 0.01:
+                        break
+                    sum(range(10_000))
+                assert waited_s() - before_s > 0.01
+            finally:
+                busy.kill()
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 @pytest.mark.parametrize("kind", LOOPS)

@@ -190,7 +190,7 @@ def test_a_chunked_request_with_a_bad_key_behind_a_call_that_runs(run: Run, tmp_
             writer.close()
         await upstream.stop()
 
-    run(main, blocking_s=5.0)
+    run(main, blocking_s=1.0)
 
 
 def test_a_pipeline_longer_than_allowed_is_answered_in_turn(run: Run, tmp_path: Path) -> None:

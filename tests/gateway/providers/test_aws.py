@@ -66,7 +66,7 @@ def test_the_signature_covers_what_arrives(run: Run, environment: pytest.MonkeyP
             with pytest.raises(AssertionError):
                 verified(changed, SECRET, "eu-west-1")
 
-    run(main, blocking_s=2.0)  # libraries load and sign in threads, which share the interpreter
+    run(main)
 
 
 def test_the_lines_hold_no_secret_and_nothing_else(run: Run, environment: pytest.MonkeyPatch) -> None:
@@ -80,7 +80,7 @@ def test_the_lines_hold_no_secret_and_nothing_else(run: Run, environment: pytest
         assert sorted(names) == ["authorization", "x-amz-date", "x-amz-security-token"]
         assert SECRET not in lines + repr(auth)
 
-    run(main, blocking_s=2.0)  # libraries load and sign in threads, which share the interpreter
+    run(main)
 
 
 def container(environment: pytest.MonkeyPatch, port: int) -> None:
@@ -116,7 +116,7 @@ def test_credentials_are_asked_for_once_and_again_when_they_run_out(
                 assert len({re.findall(rb"AKID\d+", task.result())[0] for task in tasks}) == 1
         assert asked == questions
 
-    run(main, blocking_s=2.0)  # libraries load and sign in threads, which share the interpreter
+    run(main)
 
 
 def test_a_question_that_nobody_answers_is_given_up_and_joined(run: Run, environment: pytest.MonkeyPatch) -> None:
@@ -144,7 +144,7 @@ def test_a_question_that_nobody_answers_is_given_up_and_joined(run: Run, environ
                         break
             assert asked == 1
 
-    run(main, blocking_s=2.0)  # libraries load and sign in threads, which share the interpreter
+    run(main)
 
 
 def test_cancelling_one_caller_leaves_the_question_to_the_others(run: Run, environment: pytest.MonkeyPatch) -> None:
@@ -169,7 +169,7 @@ def test_cancelling_one_caller_leaves_the_question_to_the_others(run: Run, envir
             assert first.cancelled()
             assert b"AKID1" in second.result()
 
-    run(main, blocking_s=2.0)  # libraries load and sign in threads, which share the interpreter
+    run(main)
 
 
 def refused(run: Run, auth: SigV4, kind: type[Exception]) -> str:
@@ -232,7 +232,7 @@ def test_credentials_that_came_back_expired(run: Run, environment: pytest.Monkey
             with pytest.raises(TransientError, match="AWS credentials: RuntimeError"):
                 await SigV4("h", "eu-west-1").fetch(TARGET, BODY)
 
-    run(main, blocking_s=2.0)  # libraries load and sign in threads, which share the interpreter
+    run(main)
 
 
 def test_a_token_that_no_header_may_hold(run: Run, environment: pytest.MonkeyPatch) -> None:

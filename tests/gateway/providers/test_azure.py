@@ -87,7 +87,7 @@ def test_a_managed_identity(run: Run, identity: Endpoint) -> None:
         clock.advance(HOUR)
         assert auth.ready("/", b"") is None
 
-    run(main, blocking_s=2.0)  # libraries load and sign in threads, which share the interpreter
+    run(main)
 
 
 def test_no_identity(run: Run, identity: Endpoint) -> None:
@@ -100,7 +100,7 @@ def test_no_identity(run: Run, identity: Endpoint) -> None:
         assert raised.value.message.startswith("credential_missing: Azure: ")
         assert raised.value.code == "upstream_auth"
 
-    run(main, blocking_s=2.0)  # libraries load and sign in threads, which share the interpreter
+    run(main)
 
 
 def test_nobody_answers(run: Run, identity: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +112,7 @@ def test_nobody_answers(run: Run, identity: Endpoint, monkeypatch: pytest.Monkey
         with pytest.raises(TransientError):
             await auth.fetch("/", b"")
 
-    run(main, blocking_s=2.0)  # libraries load and sign in threads, which share the interpreter
+    run(main)
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

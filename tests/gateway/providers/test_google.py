@@ -74,7 +74,7 @@ def test_a_service_account(
         assert len(tokens.asked) == 2
         tokens.answer = {"access_token": "secret-1", "expires_in": 3600}
 
-    run(main, blocking_s=2.0)  # libraries load and sign in threads, which share the interpreter
+    run(main)
 
 
 def test_an_external_account(run: Run, tokens: Endpoint, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_an_external_account(run: Run, tokens: Endpoint, tmp_path: Path) -> None
         )
         assert parse_qs(tokens.asked[0].body.decode())["subject_token"] == ["a.b.c"]
 
-    run(main, blocking_s=2.0)  # libraries load and sign in threads, which share the interpreter
+    run(main)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"type":"service_account"}', b"\xff", None])
@@ -126,7 +126,7 @@ def test_refused(run: Run, tokens: Endpoint, file: Path) -> None:
         assert "Invalid JWT Signature." in raised.value.message
         assert "PRIVATE" not in raised.value.message
 
-    run(main, blocking_s=2.0)  # libraries load and sign in threads, which share the interpreter
+    run(main)
 
 
 @pytest.mark.parametrize("gone", [True, False], ids=["refuses", "is silent"])
@@ -142,7 +142,7 @@ def test_nobody_answers(run: Run, file: Path, tokens: Endpoint, gone: bool, monk
         with pytest.raises(TransientError):
             await auth.fetch("/", b"")
 
-    run(main, blocking_s=2.0)  # libraries load and sign in threads, which share the interpreter
+    run(main)
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

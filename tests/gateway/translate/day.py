@@ -13,7 +13,7 @@ from typing import Any
 from tests.gateway.translate.story import CACHE, TOOLS, Message, Piece, Told, Writer
 
 from interlock.gateway.translate import chat, messages, responses
-from interlock.gateway.translate.neutral import Answer, Ask, Envelope, Part, Reasoning, Text, ToolCall
+from interlock.gateway.translate.neutral import Answer, Ask, Envelope, Part, Reasoning, Refusal, Text, ToolCall
 from interlock.ledger import Format
 
 
@@ -31,6 +31,8 @@ def answer_of(message: Message, key: str) -> Answer:
             parts.append(Text(text=piece.text))
         elif piece.kind == "call":
             parts.append(ToolCall(id=piece.id, name=piece.name, arguments=json.dumps(piece.arguments)))
+        elif piece.kind == "refusal":
+            parts.append(Refusal(text=piece.text))
         elif piece.kind in ("thinking", "redacted", "item", "plain"):
             parts.append(Reasoning(kind=piece.kind, text=piece.text, seal=piece.seal, id=piece.id))  # type: ignore[arg-type]  # one of these four
         else:

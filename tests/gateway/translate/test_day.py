@@ -1,20 +1,30 @@
 """A day-long agent's conversation through every pair: what a target can express is not lost, the rest is listed."""
 
+import itertools
 from random import Random
 from typing import Any
 
 import msgspec
 import pytest
+from anthropic.lib.streaming._messages import accumulate_event
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openai import omit
+from openai._models import construct_type
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.lib.streaming.responses._responses import ResponseStreamState
+from openai.types.chat import ChatCompletionChunk
+from openai.types.responses import ResponseStreamEvent
+from tests.gateway.cuts import documents
 from tests.gateway.translate.audit import READABLE, audit
 from tests.gateway.translate.audit_answers import audit_answer
-from tests.gateway.translate.day import a_day, as_answer
-from tests.gateway.translate.story import FAMILIES, FORMATS, PDF, Told
+from tests.gateway.translate.day import a_day, answer_of, as_answer
+from tests.gateway.translate.same import events_of
+from tests.gateway.translate.story import FAMILIES, FORMATS, PDF, Message, Told
 
 from interlock.errors import LocalError
-from interlock.gateway.translate import read_request, translate_whole, write_request
-from interlock.gateway.translate.neutral import Ask, Envelope, Target
+from interlock.gateway.translate import StreamTranslation, Voice, read_request, translate_whole, write_request
+from interlock.gateway.translate.neutral import Ask, Envelope, Target, ToolCall
 from interlock.ledger import Format
 
 PAIRS = [(client, target) for client in FORMATS for target in FORMATS]
@@ -79,6 +89,63 @@ def test_a_day_of_answers(upstream: Format, client: Format) -> None:
     for message in a_day(upstream, Random(60)).story:
         if message.speaker == "assistant" and not message.family:
             audit_answer(message, client, told_to(client, upstream, as_answer(upstream, message)))
+
+
+def put_together(client: Format, stream: bytes) -> dict[str, Any]:
+    """The stream as the official SDK puts it together, as the whole answer that it stands for."""
+    found = documents(stream)
+    if client == "chat":
+        assert found.pop() == "[DONE]"
+        chat: ChatCompletionStreamState[None] = ChatCompletionStreamState()
+        for chunk in found:
+            list(chat.handle_chunk(ChatCompletionChunk.model_validate(chunk, strict=True)))
+        return chat.current_completion_snapshot.model_dump(exclude_unset=True)
+    if client == "responses":
+        responses: ResponseStreamState[Any] = ResponseStreamState(input_tools=omit, text_format=omit)
+        for document in found:
+            responses.handle_event(construct_type(type_=ResponseStreamEvent, value=document))  # type: ignore[arg-type]  # it is one
+        final: dict[str, Any] = found[-1]["response"]
+        return final
+    snapshot: Any = None
+    buffers: dict[int, bytes] = {}
+    for event in found:
+        snapshot = accumulate_event(event=event, current_snapshot=snapshot, json_bufs=buffers)
+    made: dict[str, Any] = snapshot.model_dump(exclude_none=True)
+    return made
+
+
+def streamed(upstream: Format, client: Format, message: Message, random: Random) -> bytes:
+    """What a client hears where the upstream streams the message, in fragments of any size."""
+    family = next(family for family, (format, _) in FAMILIES.items() if format == upstream)
+
+    def voice(format: Format) -> Voice:
+        ask = Ask(format=format, stream=True, turns=())
+        return Voice(
+            Envelope(key="0" * 32, created_at=1, ask=ask, family=family, model="m", input_estimate=1), joins=False
+        )
+
+    def cut(text: str) -> list[str]:
+        places = sorted(random.sample(range(1, len(text)), min(3, len(text) - 1))) if text else []
+        return [text[a:b] for a, b in itertools.pairwise([0, *places, len(text)]) if b > a]
+
+    own = answer_of(message, "0")
+    called = any(isinstance(part, ToolCall) for part in own.parts)
+    answer = msgspec.structs.replace(own, finish="tool_calls" if called else "stop", usage={"input": 9, "output": 4})
+    speaking, translation = voice(upstream), StreamTranslation(upstream, voice(client))
+    said = [speaking.say(event) for event in events_of(answer, cut)]
+    heard = b"".join([translation.feed(event) for event in said if event] + [translation.finish()])
+    assert translation.complete
+    return heard
+
+
+@pytest.mark.parametrize(("upstream", "client"), PAIRS)
+def test_a_day_of_streamed_answers(upstream: Format, client: Format) -> None:
+    """The same answers in fragments: what the SDK puts together is all that was said."""
+    random = Random(61)
+    for message in a_day(upstream, Random(60)).story:
+        if message.speaker == "assistant" and not message.family:
+            stream = streamed(upstream, client, message, random)
+            audit_answer(message, client, put_together(client, stream))
 
 
 PDF_URL = {"type": "document", "source": {"type": "url", "url": "https://a.test/b.pdf"}}

@@ -50,6 +50,7 @@ def test_a_plain_chat_call() -> None:
         input_estimate=(len(body) + 3) // 4,
         includes_usage=False,
         stream_options=False,
+        sealed=False,
     )
 
 
@@ -168,6 +169,30 @@ def test_chore() -> None:
     assert responses("hi", max_output_tokens=20, instructions="x").chore
     assert responses([{"role": "developer", "content": "x"}, USER], max_output_tokens=20).chore
     assert not responses([USER, {"type": "function_call", "name": "f"}], max_output_tokens=20).chore
+
+
+SEALED = [
+    ("chat", {"role": "assistant", "content": "a", "reasoning_details": [{"type": "reasoning.text"}]}),
+    ("messages", {"role": "assistant", "content": [{"type": "thinking", "thinking": "", "signature": "s"}]}),
+    ("messages", {"role": "assistant", "content": [{"type": "redacted_thinking", "data": "s"}]}),
+    ("responses", {"type": "reasoning", "summary": [], "encrypted_content": "s"}),
+]
+"""Where translators look for a carrier: chat/reasoning.py, messages/content.py, responses/items_in.py."""
+
+
+@pytest.mark.parametrize(("format", "turn"), SEALED)
+def test_reasoning_that_came_back_is_seen(format: Format, turn: dict[str, Any]) -> None:
+    """Else a carrier would pass for a provider's own signature."""
+    name = "input" if format == "responses" else "messages"
+    user = {"role": "user", "content": [{"type": "input_text" if format == "responses" else "text", "text": "a"}]}
+    body = {"model": "m", "max_tokens": 9, name: [user, turn, user]}
+    assert call(format, body).sealed
+    assert not call(format, body | {name: [user]}).sealed
+
+
+@pytest.mark.parametrize("kind", [["thinking"], {"type": "thinking"}, 1, None])
+def test_a_kind_that_is_no_string_is_none_that_is_known(kind: object) -> None:
+    assert not messages({"role": "user", "content": [{"type": kind}]}).sealed
 
 
 def test_session() -> None:
