@@ -49,7 +49,7 @@ def make_plan(
     Raises: LocalError: it cannot be said there; `field` names it.
     """
     asked = "messages" if call.format == "count_tokens" else call.format
-    carries = CARRIER in body and call.format in TRANSLATED
+    carries = call.sealed and call.format in TRANSLATED and CARRIER in body
     if asked in formats and not joins and not carries:
         return _passed(call, body, deployment.model)
     return _translated(call, body, deployment, formats, voice)

@@ -198,7 +198,7 @@ class Gateway:
         way = caller.way(call, self._router)
         route = way.routed.route
         error = self._unserved(route, call.model)
-        if error is None and format == "count_tokens" and not self._counts(route.winner, body):
+        if error is None and format == "count_tokens" and not self._counts(route.winner, call, body):
             self._estimate(connection, call, request_id)
             return None
         exchange = Exchange(self, connection, head, body, call, way, request_id)
@@ -236,9 +236,9 @@ class Gateway:
             return LocalError(f"{route.winner}: {self.resting[route.winner]}", code="not_ready")
         return None
 
-    def _counts(self, deployment: str, body: bytes) -> bool:
+    def _counts(self, deployment: str, call: Call, body: bytes) -> bool:
         """Whether a deployment can count a body's tokens: not those of reasoning that only other families read."""
-        return self.upstreams[deployment].counts_tokens and CARRIER not in body
+        return self.upstreams[deployment].counts_tokens and not (call.sealed and CARRIER in body)
 
     def _estimate(self, connection: ServerConnection, call: Call, request_id: str) -> None:
         """Tokens of a Messages request for a deployment that cannot count them: our own estimate, named as such."""

@@ -22,15 +22,16 @@ _INLINE: dict[str, tuple[str, ...]] = {
     "document": ("source", "data"),
 }
 _SYSTEM = frozenset({"system", "developer"})
+_SEALED = frozenset({"thinking", "redacted_thinking"})
 
 
 class Seen:
     """What the messages hold beside text."""
 
-    __slots__ = ("attachments", "images", "inline_bytes", "tools")
+    __slots__ = ("attachments", "images", "inline_bytes", "sealed", "tools")
 
     def __init__(self) -> None:
-        self.images = self.tools = False
+        self.images = self.tools = self.sealed = False
         self.attachments = self.inline_bytes = 0
 
 
@@ -46,6 +47,8 @@ def look_through_messages(messages: list[Any], seen: Seen) -> int:
         if type(role) is not str:
             raise LocalError(f"role must be a string, not {name_of(role)}", field=f"messages[{index}].role")
         asked += role not in _SYSTEM
+        if "reasoning_details" in message:
+            seen.sealed = True
         _content(message, "content", "messages", index, seen)
     return asked
 
@@ -64,6 +67,8 @@ def look_through_items(items: list[Any], seen: Seen) -> int:
         kind = item.get("type")
         if type(kind) is str and kind in _INLINE:
             _attachment(item, kind, f"input[{index}]", seen)
+        elif kind == "reasoning":
+            seen.sealed = True
         elif kind == "additional_tools":
             seen.tools = seen.tools or bool(item.get("tools"))
         elif "output" in item:
@@ -94,6 +99,8 @@ def look_through_parts(parts: object, path: str, seen: Seen) -> None:
             continue
         if type(kind) is str and kind in _INLINE:
             _attachment(part, kind, f"{path}[{index}]", seen)
+        elif type(kind) is str and kind in _SEALED:
+            seen.sealed = True
         elif type(part.get("content")) is list:
             look_through_parts(part["content"], f"{path}[{index}].content", seen)
 

@@ -65,6 +65,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     """Chat: the client itself asked for usage in the stream."""
     stream_options: bool
     """Chat: the body has the member `stream_options`."""
+    sealed: bool
+    """Holds reasoning of an earlier turn, so its seal may be another family's (translate/carrier.py)."""
 
 
 def read(format: Format, body: bytes) -> Call:
@@ -238,6 +240,7 @@ def _call(
         (max(size - seen.inline_bytes, 0) + 3) // 4 + seen.attachments * ATTACHMENT_TOKENS,
         includes_usage,
         stream_options,
+        seen.sealed,
     )
 
 

@@ -71,14 +71,15 @@ def _scanned(body: bytes) -> tuple[int, int]:
 
 def with_model(body: bytes, span: tuple[int, int], model: str) -> bytes:
     """The body asking for another model (splice `MODEL`)."""
-    return b"%b%b%b" % (body[: span[0]], msgspec.json.encode(model), body[span[1] :])
+    rest = memoryview(body)  # slices of bytes would be copies, and of a large body those cost more than the parse
+    return b"".join((rest[: span[0]], msgspec.json.encode(model), rest[span[1] :]))
 
 
 def asking_usage(body: bytes, call: Call) -> bytes:
     """The body of a streamed chat call with `stream_options.include_usage` true (splice `INCLUDE_USAGE`)."""
     if not call.stream_options:
         at = body.index(b"{") + 1
-        return b'%b"stream_options":{%b},%b' % (body[:at], _ASK, body[at:])
+        return b"".join((body[:at], b'"stream_options":{', _ASK, b"},", memoryview(body)[at:]))
     options = find(body, "stream_options")
     assert options is not None, "request.read saw stream_options"
     if body[options.value_start] != ord("{"):
