@@ -35,7 +35,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "expectation_failed": Code(417, "Only Expect: 100-continue is understood."),
         "not_found": Code(404, "No such path here."),
         "method_not_allowed": Code(405, "The path exists, but not with this method."),
-        "unsupported_media_type": Code(415, "The body must be application/json, not compressed."),
+        "unsupported_media_type": Code(415, "The body is of another type than the path takes, or compressed."),
         "busy": Code(503, "The worker holds as many bodies or connections as it may; retry."),
         "draining": Code(503, "The server is stopping; retry against another or after the restart."),
         # who asks
@@ -44,6 +44,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "key_expired": Code(401, "The key's time is over."),
         "scope_missing": Code(403, "The key does not hold the scope that this call needs."),
         "directory_unavailable": Code(503, "The key directory cannot be read, so nobody can be let in; retry."),
+        "subject_refused": Code(403, "The key may not send events for this subject."),
         # what is asked
         "invalid_json": Code(400, "The body is not JSON; the message says where."),
         "duplicate_key": Code(400, "An object in the body holds a key twice."),

@@ -72,7 +72,7 @@ def http_request(data: bytes) -> None:
 def _comparable(request: oracle.Request) -> oracle.Request:
     """Without the host of a whole URL and without a bare question mark, which the gateway drops."""
     target = request.target
-    if "://" in target:
+    if "://" in target and target[:1] != "/":
         place, question, query = target.split("://", 1)[1].partition("?")
         target = "/" + place.partition("/")[2] + question + query
     return request._replace(target=target.removesuffix("?") if target.count("?") == 1 else target)

@@ -28,7 +28,7 @@ PADDING = st.sampled_from(["", " ", "\t", "  "])
 HEADERS = st.tuples(TOKENS, PADDING, VALUES, PADDING).map(lambda h: f"{h[0]}:{h[1]}{h[2]}{h[3]}\r\n")
 METHODS = st.sampled_from(["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"])
 TARGET_FORMS = st.sampled_from(
-    ["/", "/v1/x?q=1", "//v1//messages", "/v1/./x", "/%2e%2e/x", "http://a/v1", "HTTP://A", "/?"]
+    ["/", "/v1/x?q=1", "//v1//messages", "/v1/./x", "/%2e%2e/x", "http://a/v1", "HTTP://A", "/?", "http://a/http://b"]
 )
 
 

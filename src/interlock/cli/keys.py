@@ -18,6 +18,7 @@ def issue(args: Any) -> int:
         "boundary": args.boundary,
         "expires": args.expires,
         "labels": dict(args.label),
+        "subjects": args.subjects,
     }
     key = call(args, "POST", "/v1/keys", body=body)
     if args.format == "json":

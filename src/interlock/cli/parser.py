@@ -116,10 +116,18 @@ def _keys(commands: "Commands") -> None:
         metavar="S",
         action="append",
         dest="scopes",
-        help="inference (default), usage:read or admin; repeatable",
+        help="inference (default), usage:read, events:write or admin; repeatable",
     )
     issue.add_argument("--boundary", metavar="B", default="", help="a profile of the policy")
     issue.add_argument("--expires", metavar="30d", default="", help="90m, 12h or 30d from now (default: never)")
+    issue.add_argument(
+        "--subject",
+        metavar="C",
+        action="append",
+        dest="subjects",
+        default=[],
+        help="a customer that events may be sent for, * at the end for any ending (default: all); repeatable",
+    )
     issue.add_argument("--label", metavar="NAME=VALUE", type=_label, action="append", default=[], help="repeatable")
     listing = _add(group, "list", "list all keys", "keys:show")
     listing.add_argument("--tenant", metavar="T", help="of this tenant only")

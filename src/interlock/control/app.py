@@ -1,10 +1,11 @@
-"""The two ports' paths: control (operators, an admin key) and api (tenants' programs, a key with `usage:read`).
+"""The two ports' paths: control (operators, an admin key) and api (tenants' programs, with the scope of the path).
 
 A handler reads its input, asks, and answers; it decides nothing. Amounts and nanoseconds are strings in JSON.
 """
 
 import asyncio
 from collections.abc import Awaitable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from interlock.control import views
+from interlock.control import events, views
 from interlock.control.answers import body, decoded, json, on_error, query
 from interlock.control.gate import Gate
 from interlock.control.instants import rfc3339
@@ -35,6 +36,7 @@ class KeyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     boundary: str = ""
     expires: str = ""
     labels: dict[str, str] = {}
+    subjects: tuple[str, ...] = ()
 
 
 def control_app(control: Control) -> Starlette:
@@ -60,19 +62,27 @@ def control_app(control: Control) -> Starlette:
 
 
 def api_app(control: Control) -> Starlette:
-    """The api port: every path but /healthz needs a key with `usage:read` and shows that key's tenant alone."""
-    at = _Questions(control, own=True)
+    """The api port: what a key's own tenant used (`usage:read`), and events that are to be counted (`events:write`)."""
+    at = _ApiPort(control, own=True)
     routes = [
         Route("/healthz", _healthz),
         Route("/v1/usage", at.usage),
         Route("/v1/savings", at.savings),
         Route("/v1/explain/{request_id}", at.explain),
+        Route("/v1/events", at.take_events, methods=["POST"]),
     ]
-    return _app(control, routes, "usage:read", ("/healthz",))
+    return _app(control, routes, "usage:read", ("/healthz",), {"/v1/events": "events:write"})
 
 
-def _app(control: Control, routes: list[Route], scope: Scope, open_paths: tuple[str, ...]) -> Starlette:
-    gate = Middleware(Gate, admit=lambda secret: control.admit(secret, scope), scope=scope, open_paths=open_paths)
+def _app(
+    control: Control,
+    routes: list[Route],
+    scope: Scope,
+    open_paths: tuple[str, ...],
+    scopes: Mapping[str, Scope] = MappingProxyType({}),
+) -> Starlette:
+    """`scopes`: of paths that need another scope than the port's."""
+    gate = Middleware(Gate, admit=control.admit, scope=scope, scopes=scopes, open_paths=open_paths)
     handlers: Mapping[Any, Any] = {InterlockError: on_error, HTTPException: on_error, Exception: on_error}
     app = Starlette(routes=routes, middleware=[gate], exception_handlers=handlers)
     app.router.redirect_slashes = False
@@ -113,6 +123,12 @@ class _Questions:
     async def _answer(self, question: Awaitable[dict[str, Any]]) -> Response:
         await self._control.fold()  # so that what was settled before the question is in the answer
         return json({**await question, "problem": self._control.problem or None})
+
+
+class _ApiPort(_Questions):
+    async def take_events(self, request: Request) -> Response:
+        query(request, ())
+        return await events.take(request, self._control.intake, self._control.clock)
 
 
 class _ControlPort(_Questions):
@@ -184,6 +200,7 @@ def key_json(key: Key, revoked: Revoked | None, now_ns: int) -> dict[str, Any]:
         "scopes": key.scopes,
         "boundary": key.boundary,
         "labels": key.labels,
+        "subjects": key.subjects,
         "state": "revoked" if revoked else "expired" if expired else "live",
         "created_at": rfc3339(key.created_at_ns),
         "expires_at": None if key.expires_at_ns is None else rfc3339(key.expires_at_ns),

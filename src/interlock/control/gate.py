@@ -1,6 +1,6 @@
 """Who may ask: everything on a port is closed but for the paths that are named open."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Send
@@ -10,16 +10,20 @@ from interlock.control.answers import refusal
 from interlock.errors import CODES
 from interlock.identity import Denied, Key, Scope
 
-Admit = Callable[[str], Key | Denied]
+Admit = Callable[[str, Scope], Key | Denied]
 
 
 class Gate:
     """ASGI middleware: admits by key, or answers 401, 403 or 503 itself. The key is then in `scope["state"]["key"]`."""
 
-    def __init__(self, app: ASGIApp, admit: Admit, scope: Scope, open_paths: Collection[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, admit: Admit, scope: Scope, scopes: Mapping[str, Scope], open_paths: Collection[str]
+    ) -> None:
+        """`scope` is needed, but for the paths that `scopes` names."""
         self._app = app
         self._admit = admit
         self._scope = scope
+        self._scopes = scopes
         self._open_paths = open_paths
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
@@ -27,9 +31,10 @@ class Gate:
             await self._app(scope, receive, send)
             return
         secret = secret_of(Request(scope))
-        found = self._admit(secret) if secret else Denied("key_missing")
+        needed = self._scopes.get(scope["path"], self._scope)
+        found = self._admit(secret, needed) if secret else Denied("key_missing")
         if isinstance(found, Denied):
-            message = f"{CODES[found.code].meaning} (needed: {self._scope})"
+            message = f"{CODES[found.code].meaning} (needed: {needed})"
             await refusal(found.code, message)(scope, receive, send)
             return
         scope.setdefault("state", {})["key"] = found

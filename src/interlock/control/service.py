@@ -15,6 +15,7 @@ from interlock.control.metrics import read_snapshots, render, series
 from interlock.datadir import DataDir
 from interlock.errors import ConfigError, InterlockError
 from interlock.identity import CONFIG, IDENTITY, Denied, Generation, Identity, Key, Scope, SharedDirectory, ensure_admin
+from interlock.intake import Intake
 from interlock.ledger import Ledger
 from interlock.log.reader import JournalReader
 from interlock.log.sqlite import SqliteLog
@@ -39,6 +40,7 @@ class Control:
         self.log = SqliteLog(self.places.log)
         self.journals = JournalReader(self.places.journal)
         self.ledger = Ledger(self.places.ledger)
+        self.intake = Intake(self.places.journal, self.places.events_index, clock)
         self.identity = Identity(self.log, clock, lambda head: self.generation.raise_to(IDENTITY, head))
         self.directory = SharedDirectory(self.log, self.generation)
         self.adoption = Adoption(self.log, config_path, clock, lambda head: self.generation.raise_to(CONFIG, head))
@@ -59,6 +61,7 @@ class Control:
             if self.adoption.policy is None:
                 raise
         await self.fold()
+        self.intake.start()
 
     async def run(self) -> None:
         """Fold and watch until cancelled."""
@@ -68,6 +71,7 @@ class Control:
 
     def close(self) -> None:
         """Give everything back."""
+        self.intake.close()
         self.ledger.close()
         self.log.close()
         self.generation.close()
@@ -116,6 +120,7 @@ class Control:
             "policy": policy.version if policy else None,
             "config_rejected": self.adoption.rejected is not None,
             "ledger_problem": self.problem or None,
+            "events_problem": self.intake.problem or None,
             "workers": [
                 {"worker": slot, "up": bool(found[series("interlock_worker_up", worker=slot)])}
                 for slot, found in snapshots.items()

@@ -9,6 +9,7 @@ from interlock.identity.value import Scope
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 LABELS_MAX = 16
+SUBJECTS_MAX = 64
 REASON_CHARS_MAX = 256
 EXPIRES_DAYS_MAX = 3650
 
@@ -63,6 +64,20 @@ def check_labels(labels: Mapping[str, str]) -> dict[str, str]:
         check_name(name, "labels")
         check_name(value, "labels")
     return dict(sorted(labels.items()))
+
+
+def check_subjects(subjects: Sequence[str]) -> tuple[str, ...]:
+    """The customers of a key, a trailing `*` for those that begin so. Raises: LocalError."""
+    if len(subjects) > SUBJECTS_MAX:
+        raise LocalError(
+            f"{len(subjects)} subjects are more than {SUBJECTS_MAX}: use a prefix with *", field="subjects"
+        )
+    for subject in subjects:
+        if not 0 < len(subject) <= 256 or not subject.isprintable() or "*" in subject[:-1]:
+            raise LocalError(
+                f"{subject[:80]!r} is not a subject, or the beginning of one with * behind", field="subjects"
+            )
+    return tuple(dict.fromkeys(subjects))
 
 
 def check_reason(text: str) -> str:

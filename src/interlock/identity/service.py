@@ -85,6 +85,7 @@ class Identity:
         boundary: str = "",
         expires: str = "",
         labels: Mapping[str, str] | None = None,
+        subjects: Sequence[str] = (),
         profiles: Collection[str] = (),
     ) -> Issued:
         """A new key; its tenant is created if need be. `expires`: `90m`, `12h`, `30d`, or empty for never.
@@ -104,6 +105,7 @@ class Identity:
             expires_at_ns=now_ns + rules.duration_ns(expires) if expires else None,
             boundary=rules.check_boundary(boundary, profiles),
             labels=rules.check_labels(labels or {}),
+            subjects=rules.check_subjects(subjects),
         )
 
         def decide(directory: Directory) -> list[Record]:

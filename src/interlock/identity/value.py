@@ -8,8 +8,9 @@ from typing import Literal
 
 import msgspec
 
-Scope = Literal["inference", "usage:read", "admin"]
-"""inference: call models on the data port. usage:read: own tenant's usage on the api port. admin: all of control."""
+Scope = Literal["inference", "usage:read", "events:write", "admin"]
+"""inference: call models on the data port. usage:read: own tenant's usage on the api port. events:write: send usage
+events there, for the own tenant. admin: all of control."""
 
 KEY_PREFIX = "ilk_"
 STREAM = "identity"
@@ -40,6 +41,9 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     boundary: str = ""
     """Name of a profile; empty: the tenant's alone."""
     labels: dict[str, str] = {}
+    """`application` and `installation` stand on the events that the key sends."""
+    subjects: tuple[str, ...] = ()
+    """Customers that the key may send events for; a trailing `*` stands for anything; empty: all."""
 
 
 class Revoked(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,13 +25,13 @@ class Appender:
         self.written_bytes = 0
         """Of lines that stand, since this was made; over all segments."""
         self.seq = recovered.position.seq
-        self._chain = recovered.position.chain
+        self.chain = recovered.position.chain
         self._torn = False  # bytes of a failed write stand after size_bytes: they go before anything else is written
         self.fd = self._open(self.number)
 
     def write(self, entries: Sequence[Entry]) -> tuple[int, OSError | None]:
         """One `write()`. Returns: how many of them stand, and why not all."""
-        lines = encode_lines(entries, self.seq, self._chain)
+        lines = encode_lines(entries, self.seq, self.chain)
         data = b"".join(lines)
         try:
             self.mend()
@@ -67,7 +67,7 @@ class Appender:
             size = sum(map(len, lines))
             self.size_bytes += size
             self.written_bytes += size
-            self._chain = chain_of(lines[-1])
+            self.chain = chain_of(lines[-1])
 
     def _cut(self) -> None:
         self._torn = True

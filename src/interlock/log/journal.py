@@ -133,6 +133,11 @@ class Journal(Log):
         return self._file.seq
 
     @property
+    def chain(self) -> bytes:
+        """The chain value after `seq` (32 bytes)."""
+        return self._file.chain
+
+    @property
     def written_bytes(self) -> int:
         """Bytes appended since it was opened, `journal.opened` among them; what was cut back does not count."""
         return self._file.written_bytes

@@ -1,0 +1,266 @@
+"""Events to the log, counted once: look up, decide, write, sync, know, answer, in this order.
+
+The log is the commit. A key is known only after its record is on the disk, and the answer is given only after the key
+is known; so whatever instant a process dies at, what was answered as counted stands, and what stands is a duplicate
+when it comes again. One thread, one journal: nothing between the look-up and the write can be overtaken.
+"""
+
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from interlock.clock import Clock
+from interlock.errors import InterlockError, LogUnavailable
+from interlock.ids import new_id
+from interlock.intake.cloudevent import EVENT_BYTES_MAX, Event, Origin, Refused
+from interlock.intake.decide import Known, Result, conflict_key, decide
+from interlock.log import Stored
+from interlock.log.journal import Journal
+from interlock.log.reader import JournalReader
+
+if TYPE_CHECKING:
+    from interlock.intake.index import Index
+
+STREAM = "events/0"
+COUNTED, CONFLICT = "events.counted", "events.conflict"
+RECORD_EVENTS_MAX = 1000
+RECORD_BYTES_MAX = 960 * 1024
+"""Of the events in one record: with their keys it stays below a payload's megabyte."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one event; whose it is, its place tells."""
+
+    result: Literal["counted", "duplicate", "conflict", "refused", "unavailable"]
+    id: str = ""
+    """Of an event that was not counted: its own words, as far as it has them."""
+    source: str = ""
+    seq: int = 0
+    """Of the record in which it stands (a conflict: in which the event that was counted stands)."""
+    code: str = ""
+    message: str = ""
+    field: str = ""
+
+
+class Job(msgspec.Struct, frozen=True):
+    """One request's events."""
+
+    origin: Origin
+    events: Sequence[Event | Refused]
+
+
+class Payload(msgspec.Struct, frozen=True, kw_only=True):
+    """Of both types of record."""
+
+    tenant: str
+    principal: str
+    key_id: str
+    application: str
+    installation: str
+    keys: bytes
+    """16 for each event (base64 in JSON): as `Event.key`, or of a conflict as `conflict_key`."""
+    contents: bytes
+    """16 for each event: as `Event.content`."""
+    events: msgspec.Raw
+    """A JSON list of CloudEvents."""
+
+
+class _Record:
+    """Events of one job that go into one record, and whether it stands."""
+
+    __slots__ = ("error", "events", "keys", "seq", "size", "type")
+
+    def __init__(self, type: str) -> None:
+        self.type = type
+        self.events: list[Event] = []
+        self.keys: list[bytes] = []
+        self.size = 0
+        self.seq = 0
+        self.error: InterlockError | None = None
+
+    def put(self, event: Event, key: bytes) -> None:
+        self.events.append(event)
+        self.keys.append(key)
+        self.size += len(event.canonical)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.events) >= RECORD_EVENTS_MAX or self.size > RECORD_BYTES_MAX - EVENT_BYTES_MAX
+
+    def payload(self, origin: Origin) -> bytes:
+        """As `Payload`. By hand: the events are JSON already."""
+        who = _encode(
+            {
+                "tenant": origin.tenant,
+                "principal": origin.principal,
+                "key_id": origin.key_id,
+                "application": origin.application,
+                "installation": origin.installation,
+                "keys": b64encode(b"".join(self.keys)).decode(),
+                "contents": b64encode(b"".join([event.content for event in self.events])).decode(),
+            }
+        )
+        return b'%b,"events":[%b]}' % (who[:-1], b",".join([event.canonical for event in self.events]))
+
+    def done(self, error: LogUnavailable | None) -> None:
+        """The journal's answer."""
+        self.error = error
+
+
+class _Group:
+    """The records that some jobs' events go into, and who stands in which."""
+
+    def __init__(self, known: dict[bytes, Known]) -> None:
+        self.known = known
+        self.records: list[tuple[Origin, _Record]] = []
+        self._owners: dict[bytes, _Record] = {}
+        self._plain: dict[tuple[str, int], Outcome] = {}
+
+    def put(self, job: Job, results: Sequence[Result | None]) -> None:
+        """Place a job's events. `results`: None for a refused one."""
+        open_records: dict[str, _Record] = {}
+        for event, result in zip(job.events, results, strict=True):
+            if type(event) is not Event or result not in ("counted", "conflict"):
+                continue
+            kind, key = (COUNTED, event.key) if result == "counted" else (CONFLICT, conflict_key(event))
+            if key in self.known or key in self._owners:
+                continue  # a conflict that is kept already
+            record = open_records.get(kind)
+            if record is None or record.is_full:
+                record = open_records[kind] = _Record(kind)
+                self.records.append((job.origin, record))
+            record.put(event, key)
+            self._owners[key] = record
+
+    def outcome(self, event: Event | Refused, result: Result | None) -> Outcome:
+        """What became of an event, now that it is known which records stand."""
+        if not isinstance(event, Event):
+            return Outcome(
+                result="refused",
+                id=event.id,
+                source=event.source,
+                code=event.code,
+                message=event.message,
+                field=event.field,
+            )
+        assert result is not None
+        keys = (event.key,) if result != "conflict" else (event.key, conflict_key(event))
+        places = [self.known.get(key) or self._owners[key] for key in keys]
+        for place in places:
+            if isinstance(place, _Record) and place.error:
+                code, message = place.error.code, "not written; send it again"
+                return Outcome(result="unavailable", id=event.id, source=event.source, code=code, message=message)
+        seq = places[0].seq
+        if result == "conflict":
+            message = (
+                f"an event with this source and id, but other content, stands in record {seq}; this one is kept aside"
+            )
+            return Outcome(
+                result=result, id=event.id, source=event.source, seq=seq, code="conflict", message=message, field="id"
+            )
+        plain = self._plain.get((result, seq))
+        if plain is None:
+            plain = self._plain[result, seq] = Outcome(result=result, seq=seq)
+        return plain
+
+
+class Committer:
+    """The only writer of the events' stream."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        index: "Index",
+        reader: JournalReader,
+        clock: Clock,
+        reached: Callable[[str], None] = lambda point: None,
+    ) -> None:
+        """
+        Args:
+            reader: of the journal's directory.
+            reached: told each point that a crash may come at: `looked_up`, `staged`, `written`, `known`.
+        """
+        self._journal = journal
+        self._index = index
+        self._reader = reader
+        self._clock = clock
+        self._reached = reached
+        self._behind = True  # the log may hold what the index does not know
+
+    def catch_up(self) -> int:
+        """Know all that the log holds; how many records were read. Before this nothing may be committed.
+
+        An index that is not of this log is thrown away. Raises: InterlockError: the log does not hold.
+        """
+        seq, chain = self._index.through
+        if seq and next((s.chain.hex() for s in self._reader.scan(STREAM, after=seq - 1)), "") != chain:
+            self._index.clear()
+            seq = 0
+        first = seq
+        for stored in self._reader.scan(STREAM, after=seq):
+            self._index.add(known_of(stored), stored.seq, stored.chain)
+            seq = stored.seq
+        self._behind = False
+        return seq - first
+
+    def commit(self, jobs: Sequence[Job]) -> list[list[Outcome]]:
+        """An outcome for each event of each job, in order. Blocking: it waits for the disk.
+
+        Raises: InterlockError: as `catch_up`, which is made up for after a commit that broke off.
+        """
+        if self._behind:
+            self.catch_up()
+        events = [event for job in jobs for event in job.events if isinstance(event, Event)]
+        known = self._index.find([event.key for event in events])
+        decided = decide(events, known)
+        conflicts = [conflict_key(e) for e, result in zip(events, decided, strict=True) if result == "conflict"]
+        if conflicts:
+            known |= self._index.find(conflicts)
+        self._reached("looked_up")
+        each = iter(decided)
+        results = [[next(each) if isinstance(event, Event) else None for event in job.events] for job in jobs]
+        group = _Group(known)
+        for job, of_job in zip(jobs, results, strict=True):
+            group.put(job, of_job)
+        if group.records:
+            self._write(group)
+        return [
+            [group.outcome(event, result) for event, result in zip(job.events, of_job, strict=True)]
+            for job, of_job in zip(jobs, results, strict=True)
+        ]
+
+    def _write(self, group: _Group) -> None:
+        now_ns, seq = self._clock.now_ns(), self._journal.seq
+        self._behind = True  # until the index knows what is about to stand
+        for origin, record in group.records:
+            try:
+                id = new_id("batch", now_ns)
+                self._journal.stage(id, record.type, now_ns, record.payload(origin), record.done)
+            except InterlockError as error:
+                record.error = error
+        self._reached("staged")
+        self._journal.flush()
+        self._reached("written")
+        new: dict[bytes, Known] = {}
+        for _, record in group.records:
+            if record.error is None:  # they stand one after another: what fails, fails with all that follow
+                seq = record.seq = seq + 1
+                for event, key in zip(record.events, record.keys, strict=True):
+                    new[key] = Known(event.content, seq)
+        assert seq == self._journal.seq, (seq, self._journal.seq)
+        self._index.add(new, seq, self._journal.chain)
+        self._reached("known")
+        self._behind = False
+
+
+def known_of(stored: Stored) -> dict[bytes, Known]:
+    """The keys that a record makes known."""
+    if stored.record.type not in (COUNTED, CONFLICT):
+        return {}
+    payload = msgspec.json.decode(stored.record.payload, type=Payload)
+    keys, contents = payload.keys, payload.contents
+    return {keys[i : i + 16]: Known(contents[i : i + 16], stored.seq) for i in range(0, len(keys), 16)}

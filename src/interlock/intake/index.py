@@ -1,0 +1,177 @@
+"""Which keys were counted, of all time: a view of the log, exact, and bounded in memory.
+
+New keys are held in a dict; from `held_max` on they become a run (runs.py), and runs of like size are merged into one
+beside the work, so that there are few. `index.json` names the runs and the record up to which they are complete; what
+came later is read from the log again before anything is asked (intake.py). Lost or deleted, all of it is.
+
+It decides nothing. Its calls are one thread's; merging is another's.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from interlock.errors import TransientError
+from interlock.intake.decide import Known
+from interlock.intake.runs import Run, columns_of, merged, ordered, write_run
+from interlock.log.segments import sync_directory
+
+FORMAT = 1
+HELD_MAX = 1 << 18
+"""Keys held in memory: some 60 MB."""
+FAN_IN = 4
+"""Runs of like size that are merged into one: a key is written once for each power of four that there are of them."""
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What `index.json` holds."""
+
+    format: int
+    through_seq: int
+    """The runs hold the keys of all records up to this one."""
+    chain: str
+    """Hex: the log's chain value there, by which the log is known again."""
+    runs: tuple[str, ...]
+    """File names, the oldest first."""
+
+
+class Index:
+    """One directory's."""
+
+    def __init__(self, directory: Path, *, held_max: int = HELD_MAX) -> None:
+        """Raises: TransientError `view_unavailable`: a file of it is damaged. OSError."""
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory = directory
+        self._held_max = held_max
+        self._held: dict[bytes, Known] = {}
+        self._lock = threading.Lock()  # protects runs, manifest and the next number: merging ends on its own thread
+        self._merging: threading.Thread | None = None
+        self._closed = False
+        manifest = self._read()
+        self._through_seq, self._chain = manifest.through_seq, manifest.chain
+        self._runs = [Run(directory / name) for name in manifest.runs]
+        self._number = max((int(path.stem) for path in directory.glob("*.run")), default=0)
+        for path in {*directory.glob("*.run"), *directory.glob("*.new")} - {run.path for run in self._runs}:
+            path.unlink()  # of a merge, or a flush, that did not come to its end
+
+    @property
+    def through(self) -> tuple[int, str]:
+        """(the record up to which the runs are complete, the log's chain value there in hex; 0 and empty: none)."""
+        return self._through_seq, self._chain
+
+    @property
+    def count(self) -> int:
+        """Keys that are known."""
+        return len(self._held) + sum(run.count for run in self._runs)
+
+    def find(self, keys: Sequence[bytes]) -> dict[bytes, Known]:
+        """What is known of those keys (16 bytes each) that are known."""
+        held = self._held
+        found = {key: held[key] for key in keys if key in held}
+        with self._lock:
+            runs = list(self._runs)
+        if runs and keys:
+            columns = columns_of(keys, keys, [0] * len(keys))
+            for run in runs:
+                places, known = run.find(columns.high, columns.low)
+                for place, high, low, seq in zip(
+                    places.tolist(),
+                    known.content_high.tolist(),
+                    known.content_low.tolist(),
+                    known.seq.tolist(),
+                    strict=True,
+                ):
+                    found[keys[place]] = Known((high << 64 | low).to_bytes(16, "big"), seq)
+        return found
+
+    def add(self, new: Mapping[bytes, Known], seq: int, chain: bytes) -> None:
+        """Know these keys; with them all up to record `seq` (chain value `chain`) are known."""
+        self._held.update(new)
+        if len(self._held) >= self._held_max:
+            with suppress(OSError):  # no room for a run: they stay held, and the next ones try again
+                self._flush(seq, chain.hex())
+
+    def close(self) -> None:
+        """End the merge under way. What is held is not written: the log has it."""
+        self._closed = True
+        if self._merging:
+            self._merging.join()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            runs, self._runs, self._held = self._runs, [], {}
+            self._through_seq, self._chain = 0, ""
+            self._write()
+        for run in runs:
+            run.path.unlink(missing_ok=True)
+
+    def _flush(self, seq: int, chain: str) -> None:
+        held = self._held
+        contents = [known.content for known in held.values()]
+        columns = ordered(columns_of(list(held), contents, [known.seq for known in held.values()]))
+        path = self._next_path()
+        write_run(path, iter([columns]), len(held))
+        with self._lock:
+            self._runs.append(Run(path))
+            self._through_seq, self._chain = seq, chain
+            self._write()
+        self._held = {}
+        if self._merging is None or not self._merging.is_alive():
+            self._merging = threading.Thread(target=self._merge, name="index-merge")
+            self._merging.start()
+
+    def _merge(self) -> None:
+        """Until no `FAN_IN` runs are of like size."""
+        while not self._closed and (runs := self._alike()):
+            path = self._next_path()
+            try:
+                write_run(path, merged(runs), sum(run.count for run in runs))
+                run = Run(path)
+            except OSError:
+                return  # no room: tried again after the next flush
+            with self._lock:
+                if not set(runs) <= set(self._runs):
+                    path.unlink()  # it was cleared meanwhile
+                    return
+                at = self._runs.index(runs[0])
+                self._runs = [*self._runs[:at], run, *(one for one in self._runs[at:] if one not in runs)]
+                self._write()
+            for old in runs:
+                old.path.unlink()
+
+    def _alike(self) -> list[Run]:
+        with self._lock:
+            sizes: dict[int, list[Run]] = {}
+            for run in self._runs:
+                sizes.setdefault(run.count.bit_length() // 2, []).append(run)
+        return next((runs[:FAN_IN] for runs in sizes.values() if len(runs) >= FAN_IN), [])
+
+    def _next_path(self) -> Path:
+        with self._lock:
+            self._number += 1
+            return self._directory / f"{self._number:08d}.run"
+
+    def _read(self) -> Manifest:
+        path = self._directory / "index.json"
+        if not path.exists():
+            return Manifest(format=FORMAT, through_seq=0, chain="", runs=())
+        try:
+            manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        except msgspec.DecodeError as error:
+            raise TransientError(f"{path}: cannot be read; delete it", code="view_unavailable") from error
+        if manifest.format != FORMAT:
+            raise TransientError(f"{path}: format {manifest.format} is not {FORMAT}", code="view_unavailable")
+        return manifest
+
+    def _write(self) -> None:
+        names = tuple(run.path.name for run in self._runs)
+        manifest = Manifest(format=FORMAT, through_seq=self._through_seq, chain=self._chain, runs=names)
+        path = self._directory / "index.json"
+        beside = path.with_suffix(".json.new")
+        beside.write_bytes(msgspec.json.encode(manifest))
+        beside.replace(path)
+        sync_directory(self._directory)

@@ -1,0 +1,234 @@
+"""POST /v1/events over real HTTP: the three framings, who may send what for whom, and what survives a kill."""
+
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from tests.control.test_app import issued, refused
+from tests.e2e.server import until
+from tests.intake.events import document
+
+from interlock.control.events import EVENTS_MAX
+from interlock.intake import STREAM
+from interlock.log.reader import JournalReader
+from interlock.log.verify import verify
+from interlock.testing.control_process import Answer, ControlProcess
+
+ONE, BATCH, LINES = "application/cloudevents+json", "application/cloudevents-batch+json", "application/x-ndjson"
+TIME = "2026-01-05T10:00:00Z"
+
+
+@pytest.fixture(scope="module")
+def key(control: ControlProcess) -> str:
+    ready(control)
+    return str(issued(control, scopes=["events:write"])["secret"])
+
+
+def ready(control: ControlProcess) -> None:
+    until(lambda: control.ask("GET", "/v1/status").json()["events_problem"] is None, "the intake is open")
+
+
+def event(id: str, **changes: Any) -> dict[str, Any]:
+    return document(id, time=TIME, **changes)
+
+
+def send(control: ControlProcess, key: str, body: Any, kind: str = BATCH) -> Answer:
+    data = b"\n".join(map(msgspec.json.encode, body)) if kind == LINES and not isinstance(body, bytes) else body
+    headers = {"content-type": kind}
+    return control.ask("POST", "/v1/events", data, key=key, port=control.api_port, headers=headers)
+
+
+def results(answer: Answer) -> list[str]:
+    assert answer.status == 200, answer.body
+    return [item["result"] for item in answer.json()["items"]]
+
+
+@pytest.mark.parametrize("kind", [BATCH, LINES])
+def test_each_event_has_its_answer(control: ControlProcess, key: str, kind: str) -> None:
+    first, second = event(f"{kind}1"), event(f"{kind}2")
+    bad, changed = event("", data={"n": 1}), event(f"{kind}1", data={"tokens": 8})
+    answer = send(control, key, [first, bad, second, first, changed], kind)
+    assert results(answer) == ["counted", "refused", "counted", "duplicate", "conflict"]
+    assert answer.json()["counts"] == {"counted": 2, "refused": 1, "duplicate": 1, "conflict": 1}
+    one, refusal, two, again, conflict = answer.json()["items"]
+    assert one["seq"] == two["seq"] == again["seq"] == conflict["seq"] > 0
+    assert (refusal["code"], refusal["field"]) == ("invalid_request", "id")
+    assert (conflict["code"], conflict["id"]) == ("conflict", f"{kind}1") and "kept aside" in conflict["message"]
+    assert results(send(control, key, [second, changed], kind)) == ["duplicate", "conflict"]
+
+
+def test_a_single_event_s_status_is_its_outcome(control: ControlProcess, key: str) -> None:
+    assert send(control, key, event("single"), ONE).status == 200
+    assert send(control, key, event("single"), ONE).json()["counts"] == {"duplicate": 1}
+    conflict = send(control, key, event("single", data={"tokens": 8}), ONE)
+    assert (conflict.status, conflict.json()["items"][0]["result"]) == (409, "conflict")
+    assert send(control, key, event("single", specversion="0.3"), ONE).status == 400
+    assert send(control, key, b'{"id":"a","id":"b"}', ONE).json()["items"][0]["code"] == "duplicate_key"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "code", "field"),
+    [
+        (b"{}", "application/json", "unsupported_media_type", "content-type"),
+        (b"{}", BATCH, "invalid_request", "body"),
+        (b"[", BATCH, "invalid_json", "body"),
+        (b'[{"id":"a","id":"b"}]', BATCH, "duplicate_key", "body"),
+        (b"\n" * (EVENTS_MAX + 1), LINES, "body_too_large", "body"),
+        (b"[" + b" " * (16 << 20) + b"]", BATCH, "body_too_large", "body"),
+    ],
+)
+def test_a_framing_that_is_wrong_counts_nothing(
+    control: ControlProcess, key: str, body: bytes, kind: str, code: str, field: str
+) -> None:
+    refused(send(control, key, body, kind), code, field)
+
+
+def test_an_empty_batch_is_no_mistake(control: ControlProcess, key: str) -> None:
+    for body, kind in ((b"[]", BATCH), (b"", LINES), (b"\n \n", LINES)):
+        assert send(control, key, body, kind).json() == {"counts": {}, "items": []}
+
+
+def test_a_bad_line_costs_itself_alone(control: ControlProcess, key: str) -> None:
+    good = msgspec.json.encode(event("good-line"))
+    answer = send(control, key, b"\n".join([b"{", b"[]", good, b"\xff", b"nonsense"]), LINES)
+    assert Counter(results(answer)) == {"refused": 4, "counted": 1}
+
+
+def test_who_may_send(control: ControlProcess, key: str) -> None:
+    refused(send(control, "", []), "key_missing")
+    for scopes in (["inference", "usage:read"], ["admin"]):
+        other = issued(control, scopes=scopes)["secret"]
+        assert "events:write" in refused(send(control, other, []), "scope_missing")
+    refused(control.ask("GET", "/v1/usage", key=key, port=control.api_port), "scope_missing")
+    refused(control.ask("GET", "/v1/events", key=key, port=control.api_port), "method_not_allowed", "method")
+    refused(control.ask("POST", "/v1/events?x=1", b"[]", key=key, port=control.api_port), "invalid_request", "x")
+
+
+def test_for_whom_a_key_may_send(control: ControlProcess) -> None:
+    made = issued(control, scopes=["events:write"], subjects=["customer-1", "eu-*"])
+    assert made["subjects"] == ["customer-1", "eu-*"]
+    sent = [event(f"whom{n}", subject=s) for n, s in enumerate(("customer-1", "eu-9", "customer-2", None))]
+    answer = send(control, made["secret"], sent)
+    assert results(answer) == ["counted", "counted", "refused", "refused"]
+    assert answer.json()["items"][2]["code"] == "subject_refused"
+    for subjects in ([""], ["a*b"], ["x"] * 65, ["a\nb"]):
+        wrong = control.ask("POST", "/v1/keys", {"tenant": "acme", "name": "n", "subjects": subjects})
+        refused(wrong, "invalid_request", "subjects")
+
+
+def test_another_tenant_s_event_is_another_event(control: ControlProcess, key: str) -> None:
+    other = issued(control, tenant="globex", scopes=["events:write"])["secret"]
+    assert results(send(control, key, [event("shared")])) == ["counted"]
+    assert results(send(control, other, [event("shared", data={"tokens": 9})])) == ["counted"]
+
+
+def test_attribution_comes_from_the_key(control: ControlProcess) -> None:
+    labels = {"application": "app-1", "installation": "berlin", "other": "x"}
+    made = issued(control, tenant="labelled", name="bot", principal="p-1", scopes=["events:write"], labels=labels)
+    assert results(send(control, made["secret"], [event("attributed")])) == ["counted"]
+    *_, record = JournalReader(control.data_dir / "journal").scan(STREAM)
+    payload = msgspec.json.decode(record.record.payload)
+    names = ("tenant", "principal", "key_id", "application", "installation")
+    assert [payload[name] for name in names] == ["labelled", "p-1", made["id"], "app-1", "berlin"]
+    assert payload["events"] == [event("attributed")]
+
+
+def test_many_at_once_are_counted_once(control: ControlProcess, key: str) -> None:
+    """Twenty clients send the same hundred events, each in an order of its own."""
+    same = [event(f"race{n}") for n in range(100)]
+    found: list[list[str]] = []
+
+    def client(turn: int) -> None:
+        found.append(results(send(control, key, same[turn * 5 :] + same[: turn * 5], LINES)))
+
+    threads = [threading.Thread(target=client, args=(turn,)) for turn in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Counter(result for one in found for result in one) == {"counted": 100, "duplicate": 1900}
+
+
+class Client(threading.Thread):
+    """Sends its events in batches, and each again until it is answered."""
+
+    def __init__(self, control: ControlProcess, key: str, batches: Sequence[list[dict[str, Any]]]) -> None:
+        super().__init__()
+        self.control, self.key, self.batches = control, key, batches
+        self.results: Counter[str] = Counter()
+
+    def run(self) -> None:
+        for batch in self.batches:
+            while (answer := self._sent(batch)) is None or answer.status != 200:
+                threading.Event().wait(0.05)
+            self.results.update(results(answer))
+
+    def _sent(self, batch: list[dict[str, Any]]) -> Answer | None:
+        try:
+            return send(self.control, self.key, batch, LINES)
+        except (OSError, HTTPException):
+            return None
+
+
+def test_kills_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> None:
+    control = ControlProcess(tmp_path / "data").start()
+    ready(control)
+    key = issued(control, scopes=["events:write"])["secret"]
+    batches = [[[event(f"{c}/{b}/{n}") for n in range(50)] for b in range(60)] for c in range(4)]
+    clients = [Client(control, key, of_client) for of_client in batches]
+    for client in clients:
+        client.start()
+    kills = 0
+    while any(client.is_alive() for client in clients) and kills < 8:
+        threading.Event().wait(0.3)
+        control.stop(signal.SIGKILL)
+        kills += 1
+        control.start()
+    for client in clients:
+        client.join()
+    assert kills >= 3
+    total = sum(client.results.total() for client in clients)
+    assert total == 4 * 60 * 50 and sum((client.results for client in clients), Counter()).keys() <= {
+        "counted",
+        "duplicate",
+    }
+    assert control.stop() == 0, control.stderr
+    log = [e["id"] for r in _records(control.data_dir) for e in msgspec.json.decode(r)["events"]]
+    assert sorted(log) == sorted(f"{c}/{b}/{n}" for c in range(4) for b in range(60) for n in range(50))
+    assert [report.problems for report in verify(control.data_dir)] == [[]] * 3
+
+
+def _records(data: Path) -> Iterator[bytes]:
+    for stored in JournalReader(data / "journal").scan(STREAM):
+        if stored.record.type.startswith("events."):
+            yield stored.record.payload
+
+
+def test_a_client_that_goes_away_is_counted_all_the_same(control: ControlProcess, key: str) -> None:
+    body = msgspec.json.encode([event("gone")])
+    with closing(HTTPConnection("127.0.0.1", control.api_port)) as connection:
+        headers = {"content-type": BATCH, "authorization": f"Bearer {key}"}
+        connection.request("POST", "/v1/events", body, headers)
+    until(lambda: results(send(control, key, [event("gone")])) == ["duplicate"], "it was counted", 5)
+
+
+def test_while_the_log_cannot_be_read_nothing_is_taken(tmp_path: Path) -> None:
+    control = ControlProcess(tmp_path / "data").start()
+    ready(control)
+    key = issued(control, scopes=["events:write"])["secret"]
+    assert results(send(control, key, [event("e1"), event("e2")])) == ["counted", "counted"]
+    assert control.stop() == 0
+    path = control.data_dir / "journal" / STREAM / "00000001.seg"
+    path.write_bytes(path.read_bytes().replace(b'"tokens":7', b'"tokens":8', 1))
+    control.start()
+    until(lambda: "seq 2" in str(control.ask("GET", "/v1/status").json()["events_problem"]), "the damage is named")
+    refused(send(control, key, [event("e3")]), "log_corrupt")
+    assert control.ask("GET", "/v1/usage").status == 200
+    control.stop()

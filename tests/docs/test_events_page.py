@@ -1,0 +1,34 @@
+"""The session in docs/events.md, typed as it stands against a real server on other ports."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from tests.docs.session import Terminal, same_shape, steps
+from tests.e2e.configs import scripted
+from tests.e2e.server import Server, until
+from tests.e2e.upstream import upstream
+
+PAGE = Path(__file__).parents[2] / "docs" / "events.md"
+_JSON_NUMBER = re.compile(r'"seq":\d+|record \d+')
+
+
+def test_the_session(tmp_path: Path) -> None:
+    with upstream(tmp_path / "upstream") as provider:
+        server = Server(tmp_path / "data", config=scripted(tmp_path / "interlock.toml", provider.port)).start()
+        kept = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "LANG": "C.UTF-8"}
+        where = {"INTERLOCK_URL": f"http://127.0.0.1:{server.control_port}", "INTERLOCK_KEY": server.admin}
+        terminal = Terminal(tmp_path, kept | where)
+        try:
+            until(lambda: server.control("/v1/status")["events_problem"] is None, "events are taken")
+            typed = steps(PAGE.read_text())
+            assert len(typed) == 4
+            for step in typed:
+                printed, status = terminal.type(step.command.replace(":8081/", f":{server.api_port}/"))
+                assert status == 0, printed
+                shown, found = ([_JSON_NUMBER.sub("N", line) for line in lines] for lines in (step.shown, printed))
+                assert same_shape(shown, found), (step.command, printed)
+        finally:
+            terminal.close()
+            server.kill()
