@@ -10,8 +10,9 @@ from tests.e2e.configs import scripted
 from tests.e2e.server import Server, until
 from tests.e2e.upstream import upstream
 
-PAGE = Path(__file__).parents[2] / "docs" / "events.md"
-_JSON_NUMBER = re.compile(r'"seq":\d+|record \d+')
+ROOT = Path(__file__).parents[2]
+PAGE, EXAMPLE = ROOT / "docs" / "events.md", ROOT / "examples" / "outbox.py"
+_JSON_NUMBER = re.compile(r'(?<="seq":)\d+|(?<=record )\d+')
 
 
 def test_the_session(tmp_path: Path) -> None:
@@ -24,11 +25,20 @@ def test_the_session(tmp_path: Path) -> None:
             until(lambda: server.control("/v1/status")["events_problem"] is None, "events are taken")
             typed = steps(PAGE.read_text())
             assert len(typed) == 4
+            export = f"export INTERLOCK_EVENTS_URL=http://127.0.0.1:{server.api_port} INTERLOCK_EVENTS_KEY=$METER_KEY"
             for step in typed:
                 printed, status = terminal.type(step.command.replace(":8081/", f":{server.api_port}/"))
                 assert status == 0, printed
                 shown, found = ([_JSON_NUMBER.sub("N", line) for line in lines] for lines in (step.shown, printed))
                 assert same_shape(shown, found), (step.command, printed)
+            assert terminal.type(export) == ([], 0)
+            for _ in range(2):  # the second time they are duplicates
+                assert terminal.type(f"python {EXAMPLE}") == (["all answered"], 0)
         finally:
             terminal.close()
             server.kill()
+
+
+def test_the_example_is_the_one_shown() -> None:
+    shown = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    assert shown and all(block in EXAMPLE.read_text() for block in shown)

@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -50,7 +50,7 @@ class KnownAfterTheAnswer(Committer):
 class NeverCaughtUp(Committer):
     """What a crash left between the log and the index is not made up for."""
 
-    def catch_up(self) -> int:
+    def catch_up(self, stopping: Callable[[], bool] = lambda: False) -> int:
         self._behind = False
         return 0
 

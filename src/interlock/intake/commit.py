@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from interlock.clock import Clock
-from interlock.errors import InterlockError, LogUnavailable
+from interlock.errors import InterlockError, LogUnavailable, TransientError
 from interlock.ids import new_id
 from interlock.intake.cloudevent import EVENT_BYTES_MAX, Event, Origin, Refused
 from interlock.intake.decide import Known, Result, conflict_key, decide
@@ -138,34 +138,44 @@ class _Group:
 
     def outcome(self, event: Event | Refused, result: Result | None) -> Outcome:
         """What became of an event, now that it is known which records stand."""
-        if not isinstance(event, Event):
-            return Outcome(
-                result="refused",
-                id=event.id,
-                source=event.source,
-                code=event.code,
-                message=event.message,
-                field=event.field,
-            )
+        if isinstance(event, Refused):
+            return _refused(event)
         assert result is not None
-        keys = (event.key,) if result != "conflict" else (event.key, conflict_key(event))
-        places = [self.known.get(key) or self._owners[key] for key in keys]
-        for place in places:
-            if isinstance(place, _Record) and place.error:
-                code, message = place.error.code, "not written; send it again"
-                return Outcome(result="unavailable", id=event.id, source=event.source, code=code, message=message)
-        seq = places[0].seq
+        error = self._error(event.key)
         if result == "conflict":
-            message = (
-                f"an event with this source and id, but other content, stands in record {seq}; this one is kept aside"
-            )
-            return Outcome(
-                result=result, id=event.id, source=event.source, seq=seq, code="conflict", message=message, field="id"
-            )
+            error = error or self._error(conflict_key(event))
+        if error:
+            message = "not written; send it again"
+            return Outcome(result="unavailable", id=event.id, source=event.source, code=error.code, message=message)
+        seq = (self.known.get(event.key) or self._owners[event.key]).seq
+        if result == "conflict":
+            return _conflict(event, seq)
         plain = self._plain.get((result, seq))
-        if plain is None:
+        if plain is None:  # one for all events of a record
             plain = self._plain[result, seq] = Outcome(result=result, seq=seq)
         return plain
+
+    def _error(self, key: bytes) -> InterlockError | None:
+        owner = self._owners.get(key)
+        return owner.error if owner else None
+
+
+def _refused(event: Refused) -> Outcome:
+    return Outcome(
+        result="refused",
+        id=event.id,
+        source=event.source,
+        code=event.code,
+        message=event.message,
+        field=event.field,
+    )
+
+
+def _conflict(event: Event, seq: int) -> Outcome:
+    message = f"an event with this source and id, but other content, stands in record {seq}; this one is kept aside"
+    return Outcome(
+        result="conflict", id=event.id, source=event.source, seq=seq, code="conflict", message=message, field="id"
+    )
 
 
 class Committer:
@@ -191,10 +201,11 @@ class Committer:
         self._reached = reached
         self._behind = True  # the log may hold what the index does not know
 
-    def catch_up(self) -> int:
+    def catch_up(self, stopping: Callable[[], bool] = lambda: False) -> int:
         """Know all that the log holds; how many records were read. Before this nothing may be committed.
 
-        An index that is not of this log is thrown away. Raises: InterlockError: the log does not hold.
+        An index that is not of this log is thrown away. Raises: InterlockError: the log does not hold; `draining`:
+        `stopping` said that nobody wants it any more.
         """
         seq, chain = self._index.through
         if seq and next((s.chain.hex() for s in self._reader.scan(STREAM, after=seq - 1)), "") != chain:
@@ -204,6 +215,8 @@ class Committer:
         for stored in self._reader.scan(STREAM, after=seq):
             self._index.add(known_of(stored), stored.seq, stored.chain)
             seq = stored.seq
+            if stopping():
+                raise TransientError("the server is stopping", code="draining")
         self._behind = False
         return seq - first
 

@@ -8,7 +8,7 @@ It decides nothing. Its calls are one thread's; merging is another's.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import msgspec
 
 from interlock.errors import TransientError
 from interlock.intake.decide import Known
-from interlock.intake.runs import Run, columns_of, merged, ordered, write_run
+from interlock.intake.runs import Columns, Run, columns_of, merged, ordered, write_run
 from interlock.log.segments import sync_directory
 
 FORMAT = 1
@@ -95,7 +95,7 @@ class Index:
                 self._flush(seq, chain.hex())
 
     def close(self) -> None:
-        """End the merge under way. What is held is not written: the log has it."""
+        """Give up the merge under way. What is held is not written: the log has it."""
         self._closed = True
         if self._merging:
             self._merging.join()
@@ -129,10 +129,10 @@ class Index:
         while not self._closed and (runs := self._alike()):
             path = self._next_path()
             try:
-                write_run(path, merged(runs), sum(run.count for run in runs))
+                write_run(path, self._while_open(merged(runs)), sum(run.count for run in runs))
                 run = Run(path)
             except OSError:
-                return  # no room: tried again after the next flush
+                return  # no room, or closing: tried again after the next flush
             with self._lock:
                 if not set(runs) <= set(self._runs):
                     path.unlink()  # it was cleared meanwhile
@@ -142,6 +142,12 @@ class Index:
                 self._write()
             for old in runs:
                 old.path.unlink()
+
+    def _while_open(self, parts: Iterator[Columns]) -> Iterator[Columns]:
+        for part in parts:
+            if self._closed:
+                raise InterruptedError("the index is being closed")
+            yield part
 
     def _alike(self) -> list[Run]:
         with self._lock:

@@ -35,6 +35,7 @@ class Intake:
         self._index = index
         self._clock = clock
         self._queue: queue.SimpleQueue[tuple[Job, _Answer] | None] = queue.SimpleQueue()
+        self._closing = threading.Event()
         self._waiting = 0  # events; only the event loop's thread touches it
         self._problem: InterlockError | None = TransientError("the log of events is being read", code="not_ready")
         self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
@@ -68,6 +69,7 @@ class Intake:
 
     def close(self) -> None:
         """Commit what was handed in, then give everything back."""
+        self._closing.set()
         if self._thread.is_alive():
             self._queue.put(None)
             self._thread.join()
@@ -84,7 +86,7 @@ class Intake:
             index = Index(self._index)
             try:
                 committer = Committer(journal, index, JournalReader(self._journals), self._clock)
-                committer.catch_up()
+                committer.catch_up(self._closing.is_set)
                 self._problem = None
                 self._serve(committer)
             finally:
