@@ -10,7 +10,7 @@ TEST_PACKAGES := curl openssl
 BENCH_PACKAGES := nginx-light gcc libc6-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench clean
+.PHONY: help run test soak check format bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -22,6 +22,10 @@ run: $(STAMP) ## install, fetch the local model, serve in the foreground
 test: $(STAMP) ## every test, end to end ones too
 	@$(call debian,$(TEST_PACKAGES))
 	$(BIN)/pytest --numprocesses=2 --dist=loadscope
+
+soak: $(STAMP) ## thousands of seeds and a storm of kills on the intake of events: half an hour
+	INTERLOCK_TEST_SEEDS=5000 $(BIN)/pytest tests/sim
+	INTERLOCK_TEST_KILLS=20 INTERLOCK_TEST_BATCHES=500 INTERLOCK_TEST_BATCH=1000 $(BIN)/pytest tests/control/test_events.py -k kills
 
 check: $(STAMP) ## format, lint, layers, types, habits, doctests: no server is started
 	$(BIN)/ruff format --check

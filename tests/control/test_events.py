@@ -1,9 +1,11 @@
 """POST /v1/events over real HTTP: the three framings, who may send what for whom, and what survives a kill."""
 
+import functools
+import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -32,7 +34,7 @@ def key(control: ControlProcess) -> str:
 
 
 def ready(control: ControlProcess) -> None:
-    until(lambda: control.ask("GET", "/v1/status").json()["events_problem"] is None, "the intake is open")
+    until(lambda: control.ask("GET", "/v1/status").json()["events_ready"], "the intake is open")
 
 
 def event(id: str, **changes: Any) -> dict[str, Any]:
@@ -62,6 +64,17 @@ def test_each_event_has_its_answer(control: ControlProcess, key: str, kind: str)
     assert (refusal["code"], refusal["field"]) == ("invalid_request", "id")
     assert (conflict["code"], conflict["id"]) == ("conflict", f"{kind}1") and "kept aside" in conflict["message"]
     assert results(send(control, key, [second, changed], kind)) == ["duplicate", "conflict"]
+
+
+def test_results_are_counted_for_operators(control: ControlProcess, key: str) -> None:
+    def metric() -> float:
+        text = control.ask("GET", "/metrics").body.decode()
+        found = [line for line in text.splitlines() if line.startswith('interlock_events_total{result="duplicate"}')]
+        return float(found[0].split()[-1]) if found else 0.0
+
+    before = metric()
+    send(control, key, [event("metric"), event("metric"), event("metric")])
+    assert metric() == before + 2
 
 
 def test_a_single_event_s_status_is_its_outcome(control: ControlProcess, key: str) -> None:
@@ -159,13 +172,17 @@ def test_many_at_once_are_counted_once(control: ControlProcess, key: str) -> Non
 class Client(threading.Thread):
     """Sends its events in batches, and each again until it is answered."""
 
-    def __init__(self, control: ControlProcess, key: str, batches: Sequence[list[dict[str, Any]]]) -> None:
+    def __init__(self, control: ControlProcess, key: str, name: int) -> None:
         super().__init__()
-        self.control, self.key, self.batches = control, key, batches
+        self.control, self.key, self.client = control, key, name
         self.results: Counter[str] = Counter()
 
+    def ids(self, batch: int) -> list[str]:
+        return [f"{self.client}/{batch}/{n}" for n in range(STORM["batch"])]
+
     def run(self) -> None:
-        for batch in self.batches:
+        for number in range(STORM["batches"]):
+            batch = [event(id) for id in self.ids(number)]
             while (answer := self._sent(batch)) is None or answer.status != 200:
                 threading.Event().wait(0.05)
             self.results.update(results(answer))
@@ -177,31 +194,39 @@ class Client(threading.Thread):
             return None
 
 
+STORM = {
+    name: int(os.environ.get(f"INTERLOCK_TEST_{name.upper()}", default))
+    for name, default in {"kills": 8, "batches": 60, "batch": 50}.items()
+}
+"""Kills, batches a client, events a batch; `make soak` asks for 20, 500 and 1,000."""
+CLIENTS = 4
+
+
 def test_kills_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> None:
     control = ControlProcess(tmp_path / "data").start()
     ready(control)
     key = issued(control, scopes=["events:write"])["secret"]
-    batches = [[[event(f"{c}/{b}/{n}") for n in range(50)] for b in range(60)] for c in range(4)]
-    clients = [Client(control, key, of_client) for of_client in batches]
+    clients = [Client(control, key, name) for name in range(CLIENTS)]
+    total = CLIENTS * STORM["batches"] * STORM["batch"]
     for client in clients:
         client.start()
-    kills = 0
-    while any(client.is_alive() for client in clients) and kills < 8:
-        threading.Event().wait(0.3)
+
+    def answered() -> int:
+        return sum(client.results.total() for client in clients)
+
+    for kill in range(STORM["kills"]):
+        due = functools.partial(lambda share: answered() >= share, total * (kill + 1) // (STORM["kills"] + 2))
+        until(due, "the clients get on", 300)
         control.stop(signal.SIGKILL)
-        kills += 1
         control.start()
     for client in clients:
         client.join()
-    assert kills >= 3
-    total = sum(client.results.total() for client in clients)
-    assert total == 4 * 60 * 50 and sum((client.results for client in clients), Counter()).keys() <= {
-        "counted",
-        "duplicate",
-    }
+    assert answered() == total
+    assert {result for client in clients for result in client.results} <= {"counted", "duplicate"}
     assert control.stop() == 0, control.stderr
     log = [e["id"] for r in _records(control.data_dir) for e in msgspec.json.decode(r)["events"]]
-    assert sorted(log) == sorted(f"{c}/{b}/{n}" for c in range(4) for b in range(60) for n in range(50))
+    wanted = [id for client in clients for number in range(STORM["batches"]) for id in client.ids(number)]
+    assert sorted(log) == sorted(wanted)
     assert [report.problems for report in verify(control.data_dir)] == [[]] * 3
 
 

@@ -22,7 +22,7 @@ def test_the_session(tmp_path: Path) -> None:
         where = {"INTERLOCK_URL": f"http://127.0.0.1:{server.control_port}", "INTERLOCK_KEY": server.admin}
         terminal = Terminal(tmp_path, kept | where)
         try:
-            until(lambda: server.control("/v1/status")["events_problem"] is None, "events are taken")
+            until(lambda: server.control("/v1/status")["events_ready"], "events are taken")
             typed = steps(PAGE.read_text())
             assert len(typed) == 4
             export = f"export INTERLOCK_EVENTS_URL=http://127.0.0.1:{server.api_port} INTERLOCK_EVENTS_KEY=$METER_KEY"

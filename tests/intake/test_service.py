@@ -24,7 +24,7 @@ async def opened(root: Path) -> Intake:
     made = intake(root)
     made.start()
     async with asyncio.timeout(20):
-        while made.problem:
+        while not made.ready:
             await asyncio.sleep(0.002)
     return made
 

@@ -23,7 +23,8 @@ def version(args: Any) -> int:
 def status(args: Any) -> int:
     """What runs. Status 1 if something is not as it should be."""
     found = call(args, "GET", "/v1/status")
-    wrong = found["config_rejected"] or found["ledger_problem"] or not all(one["up"] for one in found["workers"])
+    problems = found["config_rejected"] or found["ledger_problem"] or found["events_problem"]
+    wrong = problems or not all(one["up"] for one in found["workers"])
     if args.format == "json":
         say_json(found)
         return int(bool(wrong))
@@ -37,4 +38,6 @@ def status(args: Any) -> int:
         say("", "the configuration file has mistakes and is not in force: interlock config show")
     if found["ledger_problem"]:
         say("", f"the ledger is not complete: {found['ledger_problem']}")
+    if found["events_problem"]:
+        say("", f"events are not taken: {found['events_problem']}")
     return int(bool(wrong))

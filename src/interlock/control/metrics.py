@@ -35,6 +35,9 @@ METRICS: Mapping[str, Metric] = {
     "interlock_open_attempts": Metric("gauge", (), "sum", "Attempts opened and not settled yet."),
     "interlock_connections": Metric("gauge", (), "sum", "Client connections on the data port."),
     "interlock_journal_bytes_total": Metric("counter", (), "sum", "Bytes appended to the usage journals."),
+    "interlock_events_total": Metric(
+        "counter", ("result",), "sum", "Events that were sent in, by what became of them."
+    ),
     "interlock_policy_info": Metric("gauge", ("version",), "max", "1 for each policy version that a process holds."),
     "interlock_deployment_ready": Metric("gauge", ("deployment",), "min", "1 if every worker may send to it."),
     "interlock_deployment_resting": Metric(

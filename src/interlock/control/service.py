@@ -107,6 +107,7 @@ class Control:
         """The Prometheus text."""
         snapshots = read_snapshots(self.places.run, self.clock.now_ns())
         own: dict[str, float] = {"interlock_cost_nanousd_total": await asyncio.to_thread(self.ledger.cost_nanousd)}
+        own |= {series("interlock_events_total", result=name): n for name, n in self.intake.results.items()}
         if self.adoption.policy is not None:
             own[series("interlock_policy_info", version=self.adoption.policy.version)] = 1
         return render({**snapshots, "control": own})
@@ -120,6 +121,7 @@ class Control:
             "policy": policy.version if policy else None,
             "config_rejected": self.adoption.rejected is not None,
             "ledger_problem": self.problem or None,
+            "events_ready": self.intake.ready,
             "events_problem": self.intake.problem or None,
             "workers": [
                 {"worker": slot, "up": bool(found[series("interlock_worker_up", worker=slot)])}

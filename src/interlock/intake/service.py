@@ -7,6 +7,7 @@ has caught up with the log; until then callers are told so. It knows no HTTP.
 import asyncio
 import queue
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -35,6 +36,8 @@ class Intake:
         self._index = index
         self._clock = clock
         self._queue: queue.SimpleQueue[tuple[Job, _Answer] | None] = queue.SimpleQueue()
+        self.results: Counter[str] = Counter()
+        """Events answered since the start, by result."""
         self._closing = threading.Event()
         self._waiting = 0  # events; only the event loop's thread touches it
         self._problem: InterlockError | None = TransientError("the log of events is being read", code="not_ready")
@@ -45,9 +48,14 @@ class Intake:
         self._thread.start()
 
     @property
+    def ready(self) -> bool:
+        """Whether events are taken."""
+        return self._problem is None
+
+    @property
     def problem(self) -> str:
-        """Why nothing is taken; empty: it is."""
-        return self._problem.message if self._problem else ""
+        """Why events will not be taken by waiting; empty: they are, or will be once the log is read."""
+        return self._problem.message if self._problem and self._problem.code != "not_ready" else ""
 
     async def take(self, origin: Origin, events: Sequence[Event | Refused]) -> list[Outcome]:
         """An outcome for each event, in order, once those counted are on the disk.
@@ -63,7 +71,9 @@ class Intake:
         self._waiting += len(events)
         try:
             self._queue.put((Job(origin, events), answer))
-            return await answer
+            outcomes = await answer
+            self.results.update(outcome.result for outcome in outcomes)
+            return outcomes
         finally:
             self._waiting -= len(events)
 
