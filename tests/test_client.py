@@ -7,7 +7,9 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -16,7 +18,8 @@ from tests.control.test_app import issued
 from tests.control.test_events import ready
 from tests.e2e.server import until
 
-from interlock.client import BATCH_MAX, Outbox, Unanswered
+from interlock import client as client_module
+from interlock.client import BATCH_MAX, Item, Outbox, Unanswered
 from interlock.intake import STREAM
 from interlock.log.reader import JournalReader
 from interlock.testing.control_process import ControlProcess
@@ -104,15 +107,76 @@ def test_what_can_never_be_counted_is_kept_aside(make: Make) -> None:
     assert outbox.problems() == []
 
 
-NO_EVENTS: list[dict[str, object]] = [{"time": datetime(2026, 1, 5)}, {"data": {"n": object()}}, {"id": "\ud800"}]
+NO_EVENTS: list[dict[str, object]] = [
+    {"time": datetime(2026, 1, 5)},
+    {"data": {"n": object()}},
+    {"data": {"n": [float("nan")]}},
+    {"data": {"n": Decimal("inf")}},
+    {"data": {"n": "x" * 70_000}},
+    {"id": "\ud800"},
+]
 
 
 @pytest.mark.parametrize("wrong", NO_EVENTS)
 def test_what_is_no_event_is_the_caller_s_mistake(make: Make, wrong: dict[str, object]) -> None:
     outbox = make()
-    with pytest.raises(ValueError, match=r"time|JSON"):
+    with pytest.raises(ValueError, match=r"time|JSON|bytes"):
         outbox.record("tokens", **wrong)  # type: ignore[arg-type]  # on purpose
     assert outbox.waiting == 0
+
+
+def test_numbers_are_kept_as_they_were_given(control: ControlProcess, make: Make) -> None:
+    outbox = make()
+    outbox.record("tokens", {"n": Decimal("0.10")})
+    assert outbox.send() == 1
+    *_, last = JournalReader(control.data_dir / "journal").scan(STREAM)
+    assert b'"n":0.10' in last.record.payload
+
+
+def test_ctrl_c_while_it_writes_loses_nothing(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox = make()
+    outbox.record("tokens", {"n": 1})
+
+    class Interrupted:
+        """The connection, whose next `executemany` is interrupted."""
+
+        def __init__(self, db: sqlite3.Connection) -> None:
+            self._db = db
+
+        def executemany(self, *args: object) -> None:
+            raise KeyboardInterrupt
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._db, name)
+
+    db = outbox._db
+    outbox._db = Interrupted(db)  # type: ignore[assignment]  # stands in for it
+    with pytest.raises(KeyboardInterrupt):
+        outbox.send()
+    outbox._db = db
+    outbox.record("tokens", {"n": 2})
+    outbox.close()
+    assert make().waiting == 2
+
+
+def test_a_file_that_is_locked_is_no_end(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "PAUSE_S", 0.02)
+    outbox = make(background=True, port=9)  # nobody listens, so the thread tries again and again
+    outbox.record("tokens", {"n": 1})
+    until(lambda: "no answer" in outbox.last_error, "it tried")
+    outbox._post = lambda body: [Item("counted")]  # type: ignore[method-assign]  # answered at last
+    with closing(sqlite3.connect(tmp_path / "outbox", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        outbox._db.execute("PRAGMA busy_timeout = 1")
+        until(lambda: "locked" in outbox.last_error, "it was locked out")
+        other.execute("ROLLBACK")
+    until(lambda: outbox.waiting == 0, "it went on", 30)
+
+
+@pytest.mark.parametrize("key", ["a\nb", "ä"])
+def test_a_key_that_no_header_may_hold(make: Make, key: str) -> None:
+    with pytest.raises(ValueError, match="key"):
+        make(secret=key)
 
 
 def test_a_key_that_is_not_let_in_keeps_everything(make: Make) -> None:

@@ -8,6 +8,7 @@ outbox's own, and by the next process that opens the file if this one dies. What
 aside (`problems`). It needs nothing of the server's code, and decides nothing: docs/events.md says what events are.
 """
 
+import math
 import random
 import sqlite3
 import threading
@@ -16,6 +17,7 @@ import urllib.request
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
@@ -28,10 +30,13 @@ from interlock.clock import Clock, SystemClock
 BATCH_MAX = 1000
 """Events in one request."""
 BATCH_BYTES_MAX = 4 << 20
+EVENT_BYTES_MAX = 64 * 1024
+"""The server's."""
 TIMEOUT_S = 30.0
 PAUSE_S, PAUSE_S_MAX = 0.5, 30.0
 """Between tries while the server cannot take anything: doubled each time, with as much chance."""
 _ANSWER_BYTES_MAX = 16 << 20
+_encode = msgspec.json.Encoder(decimal_format="number").encode
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS outbox (
     n INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL,
@@ -88,7 +93,9 @@ class Outbox:
         Raises: sqlite3.Error: the file cannot be written, or is no outbox.
         """
         self._url = url.rstrip("/") + "/v1/events"
-        self._key = key
+        if not key.strip().isascii() or not key.strip().isprintable():
+            raise ValueError("the key has characters that no header may have")
+        self._key = key.strip()
         self._source = source
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()  # protects the connection: its transactions are one caller's at a time
@@ -125,7 +132,8 @@ class Outbox:
             id: give one that you would give again for the same thing (a request's, say), so that it counts once though
                 your program records it twice; default: a new one.
             time: when it happened, with a time zone; default: now.
-        Raises: ValueError: `time` has no zone, or `data` is no JSON. sqlite3.Error: it could not be written.
+        Raises: ValueError: `time` has no zone; or it is no JSON, has NaN, or is too long. sqlite3.Error: it could not
+            be written.
         """
         if time is None:
             time = datetime.fromtimestamp(self._clock.now_ns() / 1e9, UTC)
@@ -142,9 +150,13 @@ class Outbox:
             **(extensions or {}),
         }
         try:
-            text = msgspec.json.encode(event).decode()
-        except (TypeError, ValueError, msgspec.MsgspecError) as error:
+            text = _encode(event).decode()
+            if not _is_finite(event):
+                raise ValueError("a number is not finite")
+        except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
             raise ValueError(f"the event is no JSON: {error}") from error
+        if len(text.encode()) > EVENT_BYTES_MAX:
+            raise ValueError(f"an event has at most {EVENT_BYTES_MAX} bytes")
         with self._lock:
             self._db.execute("INSERT INTO outbox (event) VALUES (?)", (text,))
         self._wake.set()
@@ -189,9 +201,14 @@ class Outbox:
         ]
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("DELETE FROM outbox WHERE n = ?", done)
-            self._db.executemany("UPDATE outbox SET result = ?, message = ? WHERE n = ?", aside)
-            self._db.execute("COMMIT")
+            try:
+                self._db.executemany("DELETE FROM outbox WHERE n = ?", done)
+                self._db.executemany("UPDATE outbox SET result = ?, message = ? WHERE n = ?", aside)
+                self._db.execute("COMMIT")
+            except BaseException:  # also Ctrl-C: what is recorded next must not stand in a transaction that nobody ends
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
         return len(done) + len(aside)
 
     def flush(self, timeout_s: float) -> bool:
@@ -222,7 +239,7 @@ class Outbox:
             taken: list[tuple[int, str]] = []
             size = 0
             for n, event in rows.fetchall():
-                size += len(event)
+                size += len(event.encode())
                 if taken and size > BATCH_BYTES_MAX:
                     break
                 taken.append((n, event))
@@ -254,10 +271,10 @@ class Outbox:
         """Whether something is done with."""
         try:
             done = self.send()
-        except Unanswered as error:
+            self.last_error = "" if done or not self.waiting else "the server's disk takes nothing now"
+        except (Unanswered, sqlite3.Error) as error:
             self.last_error = str(error)
             return False
-        self.last_error = "" if done or not self.waiting else "the server's disk takes nothing now"
         return done > 0
 
     def _run(self) -> None:
@@ -271,3 +288,14 @@ class Outbox:
                 pause_s = min(2 * pause_s, PAUSE_S_MAX)
             else:
                 self._wake.wait()
+
+
+def _is_finite(value: object) -> bool:
+    """Whether every number in it is one that JSON has."""
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_finite, value))
+    if isinstance(value, Decimal):
+        return value.is_finite()
+    return not isinstance(value, float) or math.isfinite(value)

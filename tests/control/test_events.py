@@ -1,5 +1,6 @@
 """POST /v1/events over real HTTP: the three framings, who may send what for whom, and what survives a kill."""
 
+import asyncio
 import functools
 import os
 import signal
@@ -13,12 +14,17 @@ from typing import Any
 
 import msgspec
 import pytest
+from starlette.requests import Request
+from starlette.types import Message
 from tests.control.test_app import issued, refused
 from tests.e2e.server import until
 from tests.intake.events import document
 
+from interlock.clock import SystemClock
+from interlock.control import events as events_module
 from interlock.control.events import EVENTS_MAX
-from interlock.intake import STREAM
+from interlock.errors import TransientError
+from interlock.intake import STREAM, Intake
 from interlock.log.reader import JournalReader
 from interlock.log.verify import verify
 from interlock.testing.control_process import Answer, ControlProcess
@@ -92,15 +98,50 @@ def test_a_single_event_s_status_is_its_outcome(control: ControlProcess, key: st
         (b"{}", "application/json", "unsupported_media_type", "content-type"),
         (b"{}", BATCH, "invalid_request", "body"),
         (b"[", BATCH, "invalid_json", "body"),
-        (b'[{"id":"a","id":"b"}]', BATCH, "duplicate_key", "body"),
-        (b"\n" * (EVENTS_MAX + 1), LINES, "body_too_large", "body"),
-        (b"[" + b" " * (16 << 20) + b"]", BATCH, "body_too_large", "body"),
+        (b'["x",', BATCH, "invalid_json", "body"),
+        (b'"x"', BATCH, "invalid_request", "body"),
+        (b"\n" * EVENTS_MAX + b"{}", LINES, "body_too_large", "body"),
+        (b"[" + b" " * (4 << 20) + b"]", BATCH, "body_too_large", "body"),
+        (b" " * (16 << 20) + b"{}", LINES, "body_too_large", "body"),
     ],
 )
 def test_a_framing_that_is_wrong_counts_nothing(
     control: ControlProcess, key: str, body: bytes, kind: str, code: str, field: str
 ) -> None:
     refused(send(control, key, body, kind), code, field)
+
+
+def test_a_bad_event_of_a_list_costs_itself_alone(control: ControlProcess, key: str) -> None:
+    good = msgspec.json.encode(event("good-of-list"))
+    twice = b'{"id":"a","id":"b"}'
+    assert results(send(control, key, b"[%b,[],%b,1]" % (twice, good))) == ["refused", "refused", "counted", "refused"]
+    huge = b'{"data":{"n":[%b]}}' % (b"1," * 300_000 + b"1")
+    for kind, body in ((ONE, huge), (LINES, huge), (BATCH, b"[%b]" % huge)):
+        [item] = send(control, key, body, kind).json()["items"]
+        assert (item["result"], item["code"]) == ("refused", "body_too_large")
+
+
+def test_what_is_sent_shares_a_room(control: ControlProcess, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many large bodies at once are told to come again, and the room is free again after them."""
+    monkeypatch.setattr(events_module, "ROOM_BYTES", 100)
+
+    async def main() -> None:
+        intake = Intake(control.data_dir / "none", control.data_dir / "none", SystemClock())
+        intake._refusal = None
+        events = events_module.Events(intake, SystemClock())
+        for _ in range(2):
+            with pytest.raises(TransientError) as caught:
+                await events.take(_request(b"x" * 101))
+            assert caught.value.code == "busy" and events._held == 0
+
+    asyncio.run(main())
+
+
+def _request(body: bytes) -> Request:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return Request({"type": "http", "method": "POST", "headers": [(b"content-type", LINES.encode())]}, receive)
 
 
 def test_an_empty_batch_is_no_mistake(control: ControlProcess, key: str) -> None:

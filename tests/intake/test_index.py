@@ -1,6 +1,8 @@
 """The index against a dict: over restarts, merges and everything in between."""
 
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,6 +141,46 @@ def test_a_manifest_that_cannot_be_read_is_named(tmp_path: Path, text: bytes) ->
     (tmp_path / "index.json").write_bytes(text)
     with pytest.raises(TransientError, match=r"index\.json"):
         Index(tmp_path)
+
+
+def test_a_disk_without_room_costs_a_run_and_nothing_else(tmp_path: Path) -> None:
+    """In a process of its own: where a mapped page finds no room, the kernel ends the process."""
+    program = f"""
+import os, random, resource, sys
+from pathlib import Path
+from tests.intake.test_index import fill, keys
+from interlock.intake.index import Index
+index, model, chance = Index(Path({str(tmp_path)!r}), held_max=100), dict(), random.Random(6)
+resource.setrlimit(resource.RLIMIT_FSIZE, (6000, resource.RLIM_INFINITY))
+for seq in range(1, 40):
+    fill(index, model, keys(chance, 20), seq, chance)
+assert index.find(list(model)) == model and index.through == (0, ""), index.through
+assert len(list(Path({str(tmp_path)!r}).iterdir())) == 0, list(Path({str(tmp_path)!r}).iterdir())
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+for seq in range(40, 60):
+    fill(index, model, keys(chance, 20), seq, chance)
+assert index.find(list(model)) == model and index.through[0] > 40
+assert index.count == len(model)
+index.close()
+"""
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_manifest_that_cannot_be_written_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chance, model = random.Random(7), dict[bytes, Known]()
+    index = Index(tmp_path, held_max=10)
+
+    def fail(path: Path) -> None:
+        raise OSError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("interlock.intake.index.sync_directory", fail)
+        for seq in range(1, 30):
+            fill(index, model, keys(chance, 5), seq, chance)
+        assert index.find(list(model)) == model and index.count == len(model)
+    index.close()
 
 
 def _known(every: list[bytes]) -> tuple[list[bytes], list[bytes], list[int]]:

@@ -1,6 +1,7 @@
 """The intake's thread: what is told to whom while it starts, works, and stops."""
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,12 @@ async def opened(root: Path) -> Intake:
 def test_nothing_is_taken_before_it_has_caught_up(run: Run, tmp_path: Path) -> None:
     async def main() -> None:
         made = intake(tmp_path)
-        with pytest.raises(TransientError) as caught:
+        with pytest.raises(InterlockError) as caught:
             await made.take(ORIGIN, [event()])
-        assert caught.value.code == "not_ready"
+        assert (caught.value.code, caught.value.status, made.problem) == ("not_ready", 503, "")
+        with pytest.raises(InterlockError) as again:
+            made.check()
+        assert again.value is not caught.value  # a kept one would keep every body that it refused
         made.close()  # never started
 
     run(main)
@@ -68,7 +72,7 @@ def test_a_caller_that_goes_away_is_not_heard_of_again(run: Run, tmp_path: Path)
 
 
 def test_too_much_that_waits_is_refused(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_module, "WAITING_EVENTS_MAX", 3)
+    monkeypatch.setattr(service_module, "WAITING_BYTES_MAX", 3 * len(event().canonical))
 
     async def main() -> None:
         made = await opened(tmp_path / "c")
@@ -143,3 +147,66 @@ def test_catching_up_can_be_given_up(tmp_path: Path) -> None:
     assert caught.value.code == "draining"
     again.close()
     assert (tmp_path / "journal" / STREAM).is_dir()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "stray", "missing"])
+def test_an_index_that_cannot_be_read_is_made_again(run: Run, tmp_path: Path, damage: str) -> None:
+    root = tmp_path / damage
+    ledger = Ledger(root, held_max=1)
+    ledger.commit(event("e1"))
+    ledger.close()
+    [path] = (root / "index").glob("*.run")
+    if damage == "truncated":
+        (root / "index/index.json").write_bytes(b"")
+    elif damage == "missing":
+        path.unlink()
+    else:
+        (root / "index/copy.run").write_bytes(b"x")
+
+    async def main() -> None:
+        made = await opened(root)
+        assert [outcome.result for outcome in await made.take(ORIGIN, [event("e1")])] == ["duplicate"]
+        made.close()
+
+    run(main, blocking_s=1.0)
+
+
+def test_a_start_that_fails_is_tried_again(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_module, "AGAIN_S", 0.05)
+    root = tmp_path / "journal" / STREAM
+    root.parent.mkdir(parents=True, exist_ok=True)
+    root.write_text("in the way")  # a file where a directory belongs
+
+    async def main() -> None:
+        if not root.exists():
+            root.write_text("in the way")
+        made = intake(tmp_path)
+        made.start()
+        async with asyncio.timeout(20):
+            while not made.problem:
+                await asyncio.sleep(0.002)
+            assert not made.ready
+            root.unlink()
+            while not made.ready:
+                await asyncio.sleep(0.002)
+        made.close()
+        shutil.rmtree(root)
+
+    run(main, blocking_s=1.0)
+
+
+def test_a_defect_at_the_start_is_said(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Committer, stopping: object) -> int:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(Committer, "catch_up", broken)
+
+    async def main() -> None:
+        made = intake(tmp_path)
+        made.start()
+        async with asyncio.timeout(20):
+            while "ZeroDivisionError" not in made.problem:
+                await asyncio.sleep(0.002)
+        made.close()
+
+    run(main, blocking_s=1.0)

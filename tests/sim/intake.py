@@ -63,6 +63,7 @@ class Auditor:
             for one in (event(**d) for d in msgspec.json.decode(record.record.payload)["events"])
         )
         assert set(kept.values()) <= {1} and self.conflicts <= set(kept), "a conflict lost, or kept twice"
+        assert not kept.keys() & content.items(), "kept aside, and counted"
 
 
 class Simulation:

@@ -46,13 +46,13 @@ def query(request: Request, allowed: Collection[str]) -> dict[str, str]:
     return found
 
 
-async def body(request: Request, bytes_max: int = BODY_BYTES_MAX) -> bytes:
+async def body(request: Request) -> bytes:
     """The whole body. Raises: LocalError `body_too_large`."""
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
-        if size > bytes_max:
-            raise LocalError(f"the body is larger than {bytes_max} bytes", code="body_too_large", field="body")
+        if size > BODY_BYTES_MAX:
+            raise LocalError(f"the body is larger than {BODY_BYTES_MAX} bytes", code="body_too_large", field="body")
         parts.append(part)
     return b"".join(parts)
 

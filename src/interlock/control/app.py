@@ -17,8 +17,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from interlock.control import events, views
+from interlock.control import views
 from interlock.control.answers import body, decoded, json, on_error, query
+from interlock.control.events import Events
 from interlock.control.gate import Gate
 from interlock.control.instants import rfc3339
 from interlock.control.service import Control
@@ -126,9 +127,13 @@ class _Questions:
 
 
 class _ApiPort(_Questions):
+    def __init__(self, control: Control, *, own: bool) -> None:
+        super().__init__(control, own=own)
+        self._events = Events(control.intake, control.clock)
+
     async def take_events(self, request: Request) -> Response:
         query(request, ())
-        return await events.take(request, self._control.intake, self._control.clock)
+        return await self._events.take(request)
 
 
 class _ControlPort(_Questions):

@@ -4,19 +4,23 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from interlock.clock import Clock
-from interlock.control.answers import body, json
-from interlock.errors import CODES, LocalError
+from interlock.control.answers import json
+from interlock.errors import CODES, LocalError, TransientError
 from interlock.identity import Key
-from interlock.intake import Event, Intake, Origin, Refused, read_event, read_json
-from interlock.strictjson import loads
+from interlock.intake import Event, Intake, Origin, Refused, read_json
 
 BODY_BYTES_MAX = 16 << 20
+LIST_BYTES_MAX = 4 << 20
+"""Of a JSON list, which has to be taken apart in one go, while nothing else of this process runs."""
 EVENTS_MAX = 50_000
 """In one request."""
+ROOM_BYTES = 256 << 20
+"""For all requests that are being read and answered."""
 
 Item = Event | Refused
 
@@ -27,21 +31,28 @@ def one(text: bytes, origin: Origin, now_s: float) -> list[Item]:
 
 
 def batch(text: bytes, origin: Origin, now_s: float) -> list[Item]:
-    """`application/cloudevents-batch+json`. Raises: LocalError: it is no JSON, or no list."""
-    documents = loads(text, exact=True)
-    if type(documents) is not list:
-        raise LocalError("a batch is a JSON list of events", field="body")
-    _count(len(documents))
-    return [read_event(document, origin, now_s) for document in documents]
+    """`application/cloudevents-batch+json`. Raises: LocalError: it is too long, no JSON, or no list."""
+    if len(text) > LIST_BYTES_MAX:
+        what = f"a list has at most {LIST_BYTES_MAX} bytes; send lines (application/x-ndjson) instead"
+        raise LocalError(what, code="body_too_large", field="body")
+    try:
+        events = msgspec.json.decode(text, type=list[msgspec.Raw])
+    except msgspec.ValidationError as error:
+        raise LocalError("a batch is a JSON list of events", field="body") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise LocalError(f"the body is not acceptable JSON: {error}", code="invalid_json", field="body") from error
+    _count(len(events))
+    return [read_json(bytes(event), origin, now_s) for event in events]
 
 
 def lines(text: bytes, origin: Origin, now_s: float) -> list[Item]:
     """`application/x-ndjson`: one event a line; blank lines are passed over. Raises: LocalError: too many."""
-    _count(text.count(b"\n"))
+    _count(text.count(b"\n") + (text[-1:] not in (b"", b"\n")))
     return [read_json(line, origin, now_s) for line in text.split(b"\n") if line and not line.isspace()]
 
 
-READERS: dict[str, Callable[[bytes, Origin, float], list[Item]]] = {
+Reader = Callable[[bytes, Origin, float], list[Item]]
+READERS: dict[str, Reader] = {
     "application/cloudevents+json": one,
     "application/cloudevents-batch+json": batch,
     "application/x-ndjson": lines,
@@ -61,27 +72,54 @@ def origin_of(key: Key) -> Origin:
     )
 
 
-async def take(request: Request, intake: Intake, clock: Clock) -> Response:
-    """Read a request's events, commit them, and say what became of each, in order.
+class Events:
+    """The path of one process, and the room that its requests share."""
 
-    A single event's status tells its outcome; of several it is 200 once they were looked at, whatever became of each.
-    Raises: LocalError: the framing is wrong: nothing was counted. TransientError: nothing was counted; retry.
-    """
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    reader = READERS.get(media)
-    if reader is None:
-        what = f"content-type {media or 'none'!r}; there are: {', '.join(READERS)}"
-        raise LocalError(what, code="unsupported_media_type", field="content-type")
-    text = await body(request, BODY_BYTES_MAX)
-    items = await asyncio.to_thread(reader, text, origin_of(request.state.key), clock.now_ns() / 1e9)
-    outcomes = await intake.take(origin_of(request.state.key), items) if items else []
-    counts = Counter(outcome.result for outcome in outcomes)
-    status = 200
-    if reader is one and outcomes[0].code:
-        status = CODES[outcomes[0].code].status
-    elif outcomes and counts["unavailable"] == len(outcomes):
-        status = 503
-    return json({"counts": counts, "items": outcomes}, status)
+    def __init__(self, intake: Intake, clock: Clock) -> None:
+        self._intake = intake
+        self._clock = clock
+        self._held = 0
+        self._reading = asyncio.Semaphore(1)  # parsing takes the process's one core: two at once would only wait
+
+    async def take(self, request: Request) -> Response:
+        """Read a request's events, commit them, and say what became of each, in order.
+
+        A single event's status tells its outcome; of several it is 200 once they were looked at, whatever became of
+        each. Raises: LocalError: the framing is wrong: nothing was counted. TransientError: nothing was; retry.
+        """
+        media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        reader = READERS.get(media)
+        if reader is None:
+            what = f"content-type {media or 'none'!r}; there are: {', '.join(READERS)}"
+            raise LocalError(what, code="unsupported_media_type", field="content-type")
+        self._intake.check()
+        held = 0
+        parts: list[bytes] = []
+        try:
+            async for part in request.stream():
+                held, self._held = held + len(part), self._held + len(part)
+                if held > BODY_BYTES_MAX:
+                    what = f"the body is larger than {BODY_BYTES_MAX} bytes"
+                    raise LocalError(what, code="body_too_large", field="body")
+                if self._held > ROOM_BYTES:
+                    raise TransientError("the server holds as many events as it may; retry", code="busy")
+                parts.append(part)
+            return await self._taken(request.state.key, reader, b"".join(parts))
+        finally:
+            self._held -= held
+
+    async def _taken(self, key: Key, reader: Reader, text: bytes) -> Response:
+        origin = origin_of(key)
+        async with self._reading:
+            items = await asyncio.to_thread(reader, text, origin, self._clock.now_ns() / 1e9)
+        outcomes = await self._intake.take(origin, items) if items else []
+        counts = Counter(outcome.result for outcome in outcomes)
+        status = 200
+        if reader is one and outcomes[0].code:
+            status = CODES[outcomes[0].code].status
+        elif outcomes and counts["unavailable"] == len(outcomes):
+            status = 503
+        return json({"counts": counts, "items": outcomes}, status)
 
 
 def _count(count: int) -> None:

@@ -20,6 +20,8 @@ from interlock.errors import LocalError
 from interlock.strictjson import loads
 
 EVENT_BYTES_MAX = 64 * 1024
+TEXT_BYTES_MAX = 8 * EVENT_BYTES_MAX
+"""Of an event as it was sent: parsing holds up the whole process, so what cannot become one is not parsed."""
 ID_CHARS_MAX = 256
 SOURCE_CHARS_MAX = 1024
 TYPE_CHARS_MAX = 256
@@ -86,6 +88,8 @@ def _columns(tenant: str, source: str) -> blake2b:
 
 def read_json(text: bytes, origin: Origin, now_s: float) -> Event | Refused:
     """One event from its JSON text. As `read_event`."""
+    if len(text) > TEXT_BYTES_MAX:
+        return Refused(code="body_too_large", message=f"an event has at most {EVENT_BYTES_MAX} bytes", field="event")
     try:
         document = loads(text, what="event", exact=True)
     except LocalError as error:

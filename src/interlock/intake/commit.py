@@ -240,6 +240,8 @@ class Committer:
         for job, of_job in zip(jobs, results, strict=True):
             group.put(job, of_job)
         if group.records:
+            # If the disk takes only the first, none may say that it conflicts with one that does not stand.
+            group.records.sort(key=lambda placed: placed[1].type == CONFLICT)
             self._write(group)
         return [
             [group.outcome(event, result) for event, result in zip(job.events, of_job, strict=True)]
@@ -271,9 +273,12 @@ class Committer:
 
 
 def known_of(stored: Stored) -> dict[bytes, Known]:
-    """The keys that a record makes known."""
+    """The keys that a record makes known. Raises: InterlockError `log_corrupt`: it was erased."""
     if stored.record.type not in (COUNTED, CONFLICT):
         return {}
+    if not stored.record.payload:
+        why = f"record {stored.seq} of {STREAM} was erased, and with it the keys that it made known"
+        raise InterlockError(why, code="log_corrupt")
     payload = msgspec.json.decode(stored.record.payload, type=Payload)
     keys, contents = payload.keys, payload.contents
     return {keys[i : i + 16]: Known(contents[i : i + 16], stored.seq) for i in range(0, len(keys), 16)}

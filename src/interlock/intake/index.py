@@ -7,9 +7,10 @@ came later is read from the log again before anything is asked (intake.py). Lost
 It decides nothing. Its calls are one thread's; merging is another's.
 """
 
+import logging
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,7 @@ from interlock.intake.decide import Known
 from interlock.intake.runs import Columns, Run, columns_of, merged, ordered, write_run
 from interlock.log.segments import sync_directory
 
+_log = logging.getLogger(__name__)
 FORMAT = 1
 HELD_MAX = 1 << 18
 """Keys held in memory: some 60 MB."""
@@ -45,7 +47,7 @@ class Index:
         """Raises: TransientError `view_unavailable`: a file of it is damaged. OSError."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory = directory
-        self._held_max = held_max
+        self._held_max = self._flush_at = held_max
         self._held: dict[bytes, Known] = {}
         self._lock = threading.Lock()  # protects runs, manifest and the next number: merging ends on its own thread
         self._merging: threading.Thread | None = None
@@ -53,7 +55,7 @@ class Index:
         manifest = self._read()
         self._through_seq, self._chain = manifest.through_seq, manifest.chain
         self._runs = [Run(directory / name) for name in manifest.runs]
-        self._number = max((int(path.stem) for path in directory.glob("*.run")), default=0)
+        self._number = max((int(p.stem) for p in directory.glob("*.run") if p.stem.isdecimal()), default=0)
         for path in {*directory.glob("*.run"), *directory.glob("*.new")} - {run.path for run in self._runs}:
             path.unlink()  # of a merge, or a flush, that did not come to its end
 
@@ -90,9 +92,11 @@ class Index:
     def add(self, new: Mapping[bytes, Known], seq: int, chain: bytes) -> None:
         """Know these keys; with them all up to record `seq` (chain value `chain`) are known."""
         self._held.update(new)
-        if len(self._held) >= self._held_max:
-            with suppress(OSError):  # no room for a run: they stay held, and the next ones try again
+        if len(self._held) >= self._flush_at:
+            try:
                 self._flush(seq, chain.hex())
+            except OSError:  # no room for a run: they stay held, and it is tried again some keys later
+                self._flush_at = len(self._held) + self._held_max // 8 + 1
 
     def close(self) -> None:
         """Give up the merge under way. What is held is not written: the log has it."""
@@ -103,9 +107,9 @@ class Index:
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
+            self._write([], 0, "")
             runs, self._runs, self._held = self._runs, [], {}
             self._through_seq, self._chain = 0, ""
-            self._write()
         for run in runs:
             run.path.unlink(missing_ok=True)
 
@@ -116,10 +120,10 @@ class Index:
         path = self._next_path()
         write_run(path, iter([columns]), len(held))
         with self._lock:
-            self._runs.append(Run(path))
-            self._through_seq, self._chain = seq, chain
-            self._write()
-        self._held = {}
+            runs = [*self._runs, Run(path)]
+            self._write(runs, seq, chain)
+            self._runs, self._through_seq, self._chain = runs, seq, chain
+        self._held, self._flush_at = {}, self._held_max
         if self._merging is None or not self._merging.is_alive():
             self._merging = threading.Thread(target=self._merge, name="index-merge")
             self._merging.start()
@@ -138,8 +142,13 @@ class Index:
                     path.unlink()  # it was cleared meanwhile
                     return
                 at = self._runs.index(runs[0])
-                self._runs = [*self._runs[:at], run, *(one for one in self._runs[at:] if one not in runs)]
-                self._write()
+                fewer = [*self._runs[:at], run, *(one for one in self._runs[at:] if one not in runs)]
+                try:
+                    self._write(fewer, self._through_seq, self._chain)
+                except OSError:
+                    path.unlink()
+                    return
+                self._runs = fewer
             for old in runs:
                 old.path.unlink()
 
@@ -173,11 +182,26 @@ class Index:
             raise TransientError(f"{path}: format {manifest.format} is not {FORMAT}", code="view_unavailable")
         return manifest
 
-    def _write(self) -> None:
-        names = tuple(run.path.name for run in self._runs)
-        manifest = Manifest(format=FORMAT, through_seq=self._through_seq, chain=self._chain, runs=names)
+    def _write(self, runs: Sequence[Run], through_seq: int, chain: str) -> None:
+        names = tuple(run.path.name for run in runs)
+        manifest = Manifest(format=FORMAT, through_seq=through_seq, chain=chain, runs=names)
         path = self._directory / "index.json"
         beside = path.with_suffix(".json.new")
-        beside.write_bytes(msgspec.json.encode(manifest))
+        with beside.open("wb") as file:
+            file.write(msgspec.json.encode(manifest))
+            file.flush()
+            os.fsync(file.fileno())
         beside.replace(path)
         sync_directory(self._directory)
+
+
+def open_index(directory: Path) -> Index:
+    """The index of a directory; one that cannot be read is removed: it is a view. Raises: OSError."""
+    try:
+        return Index(directory)
+    except TransientError as error:
+        _log.warning("the index of events is made again: %s", error)
+        for path in directory.iterdir():
+            if path.suffix in (".run", ".new", ".json"):
+                path.unlink()
+        return Index(directory)

@@ -71,8 +71,11 @@ class Run:
     def __init__(self, path: Path) -> None:
         """Raises: TransientError `view_unavailable`: it is not a whole run. OSError."""
         self.path = path
-        with path.open("rb") as file:
-            head = file.read(_HEADER_BYTES)
+        try:
+            with path.open("rb") as file:
+                head = file.read(_HEADER_BYTES)
+        except FileNotFoundError as error:
+            raise _broken(path, "it is missing") from error
         try:
             header = msgspec.json.decode(head.rstrip(b" "), type=Header)
         except msgspec.DecodeError as error:
@@ -113,28 +116,53 @@ class Run:
 
 
 def write_run(path: Path, parts: Iterator[Columns], count: int) -> None:
-    """Write `count` keys, each part sorted by (high, low) and the parts in order. The file is on the disk on return."""
+    """Write `count` keys, each part sorted by (high, low) and the parts in order. The file is on the disk on return.
+
+    Raises: OSError: there is no room, or the disk failed; nothing is left of it.
+    """
     words = 1 << max((count - 1) // KEYS_A_WORD, 1).bit_length()
     header = msgspec.json.encode(Header(FORMAT, count, words)).ljust(_HEADER_BYTES)
     beside = path.with_suffix(".new")
-    with beside.open("wb") as file:
-        file.write(header)
-        file.truncate(_HEADER_BYTES + 8 * (_COLUMNS * count + words))
-    mapped: Any = np.memmap(beside, dtype="<u8", mode="r+", offset=_HEADER_BYTES)
-    filled, bloom = 0, mapped[_COLUMNS * count :]
+    try:
+        with beside.open("wb") as file:
+            # Room first, and written, not mapped: a page of a file that finds none would end the process.
+            os.posix_fallocate(file.fileno(), 0, _HEADER_BYTES + 8 * (_COLUMNS * count + words))
+            file.write(header)
+            file.flush()
+            _write_parts(file.fileno(), parts, count, words)
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _write_parts(fd: int, parts: Iterator[Columns], count: int, words: int) -> None:
+    """All after the header. Keys come in order, and the filter's words go by their high bits: so they do, too."""
+    filled, last, carried = 0, 0, np.uint64(0)  # the last word so far, which the next part may share
     for part in parts:
         size = len(part.high)
+        if not size:
+            continue
         for index, array in enumerate(part.arrays()):
-            mapped[index * count + filled : index * count + filled + size] = array
+            _write_at(fd, index * count + filled, array)
         word, bits = _bloom(part.high, part.low, words)
-        np.bitwise_or.at(bloom, word, bits)
-        filled += size
+        first = int(word[0])
+        bloom = np.zeros(int(word[-1]) - first + 1, dtype=np.uint64)
+        np.bitwise_or.at(bloom, word - np.uint64(first), bits)
+        if filled and first == last:
+            bloom[0] |= carried
+        _write_at(fd, _COLUMNS * count + first, bloom)
+        filled, last, carried = filled + size, int(word[-1]), bloom[-1]
     assert filled == count, (filled, count)
-    mapped.flush()
-    del mapped, bloom
-    with beside.open("rb") as file:
-        os.fsync(file.fileno())
-    beside.replace(path)
+
+
+def _write_at(fd: int, place: int, array: Words) -> None:
+    data = memoryview(np.ascontiguousarray(array, dtype="<u8").tobytes())
+    at = _HEADER_BYTES + 8 * place
+    while data:
+        written = os.pwrite(fd, data, at)
+        data, at = data[written:], at + written
 
 
 def merged(runs: Sequence[Run]) -> Iterator[Columns]:

@@ -1,10 +1,11 @@
 """The intake of one process: requests from the event loop, one thread that commits them together.
 
 What waits while the disk syncs is committed with the next sync, so more callers cost no more syncs. It is open once it
-has caught up with the log; until then callers are told so. It knows no HTTP.
+has caught up with the log; until then, and while the log cannot be written, callers are told so. It knows no HTTP.
 """
 
 import asyncio
+import logging
 import queue
 import threading
 from collections import Counter
@@ -19,12 +20,15 @@ from interlock.intake.commit import STREAM, Committer, Job, Outcome
 from interlock.log.journal import Journal
 from interlock.log.reader import JournalReader
 
-GROUP_EVENTS_MAX = 20_000
-"""Committed with one sync."""
-WAITING_EVENTS_MAX = 200_000
-"""Handed in and not answered; beyond, callers are told to come again."""
+GROUP_BYTES_MAX = 24 << 20
+"""Of events committed with one sync; the journal stages 64 MiB."""
+WAITING_BYTES_MAX = 256 << 20
+"""Of events handed in and not answered; beyond, callers are told to come again."""
+AGAIN_S = 2.0
+"""How often a log that cannot be opened is tried again."""
 
 _Answer = asyncio.Future[list[Outcome]]
+_log = logging.getLogger(__name__)
 
 
 class Intake:
@@ -35,12 +39,12 @@ class Intake:
         self._journals = journals
         self._index = index
         self._clock = clock
-        self._queue: queue.SimpleQueue[tuple[Job, _Answer] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Job, int, _Answer] | None] = queue.SimpleQueue()
         self.results: Counter[str] = Counter()
         """Events answered since the start, by result."""
         self._closing = threading.Event()
-        self._waiting = 0  # events; only the event loop's thread touches it
-        self._problem: InterlockError | None = TransientError("the log of events is being read", code="not_ready")
+        self._waiting = 0  # bytes; only the event loop's thread touches it
+        self._refusal: tuple[str, str] | None = ("not_ready", "the log of events is being read; retry")
         self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
 
     def start(self) -> None:
@@ -50,32 +54,38 @@ class Intake:
     @property
     def ready(self) -> bool:
         """Whether events are taken."""
-        return self._problem is None
+        return self._refusal is None
 
     @property
     def problem(self) -> str:
         """Why events will not be taken by waiting; empty: they are, or will be once the log is read."""
-        return self._problem.message if self._problem and self._problem.code != "not_ready" else ""
+        refusal = self._refusal
+        return refusal[1] if refusal and refusal[0] != "not_ready" else ""
+
+    def check(self) -> None:
+        """Raises: InterlockError: nothing can be taken now; anew each time, for an error keeps what raised it alive."""
+        if refusal := self._refusal:
+            raise InterlockError(refusal[1], code=refusal[0])
 
     async def take(self, origin: Origin, events: Sequence[Event | Refused]) -> list[Outcome]:
         """An outcome for each event, in order, once those counted are on the disk.
 
         A caller that goes away is not heard of again: its events are counted all the same.
-        Raises: TransientError: `not_ready`, `busy`. InterlockError: the log or its index cannot be read.
+        Raises: TransientError `busy`. InterlockError: as `check`; or the commit failed, and nothing is known of it.
         """
-        if self._problem:
-            raise self._problem
-        if self._waiting + len(events) > max(WAITING_EVENTS_MAX, len(events)):
+        self.check()
+        size = sum([len(event.canonical) for event in events if isinstance(event, Event)])
+        if self._waiting and self._waiting + size > WAITING_BYTES_MAX:
             raise TransientError("too many events wait to be written; retry", code="busy")
         answer: _Answer = asyncio.get_running_loop().create_future()
-        self._waiting += len(events)
+        self._waiting += size
         try:
-            self._queue.put((Job(origin, events), answer))
+            self._queue.put((Job(origin, events), size, answer))
             outcomes = await answer
             self.results.update(outcome.result for outcome in outcomes)
             return outcomes
         finally:
-            self._waiting -= len(events)
+            self._waiting -= size
 
     def close(self) -> None:
         """Commit what was handed in, then give everything back."""
@@ -85,41 +95,55 @@ class Intake:
             self._thread.join()
 
     def _run(self) -> None:
-        try:
-            journal = Journal.open(self._journals / STREAM, STREAM, clock=self._clock, sync="tick")
-        except (InterlockError, OSError) as error:
-            self._problem = _as_ours(error)
-            return
-        from interlock.intake.index import Index  # numpy takes longer to import than all of the control process
+        """Until it is closed. What passes (a full disk at the start, say) is waited for; what does not stays said."""
+        while not self._closing.is_set():
+            try:
+                self._open_and_serve()
+                return
+            except (TransientError, OSError) as error:
+                code = error.code if isinstance(error, TransientError) else "log_unavailable"
+                self._refusal = (code, f"events cannot be taken: {error}")
+                self._closing.wait(AGAIN_S)
+            except InterlockError as error:
+                self._refusal = (error.code, error.message)
+                if error.code != "conflict":  # another owner of the log may go
+                    return
+                self._closing.wait(AGAIN_S)
+            except Exception as error:  # a defect of ours: whoever asks must hear of it
+                _log.exception("the intake of events has ended")
+                self._refusal = ("internal", f"the intake of events has ended: {error!r}")
+                return
 
+    def _open_and_serve(self) -> None:
+        from interlock.intake.index import open_index  # numpy takes longer to import than all of the control process
+
+        journal = Journal.open(self._journals / STREAM, STREAM, clock=self._clock, sync="tick")
         try:
-            index = Index(self._index)
+            index = open_index(self._index)
             try:
                 committer = Committer(journal, index, JournalReader(self._journals), self._clock)
                 committer.catch_up(self._closing.is_set)
-                self._problem = None
+                self._refusal = None
                 self._serve(committer)
             finally:
                 index.close()
-        except (InterlockError, OSError) as error:
-            self._problem = _as_ours(error)
         finally:
             journal.close()
 
     def _serve(self, committer: Committer) -> None:
-        while (taken := self._queue.get()) is not None:
-            group, last = [taken], False
-            size = len(taken[0].events)
-            while size < GROUP_EVENTS_MAX and not self._queue.empty():
-                more = self._queue.get()
-                if more is None:
-                    last = True
+        taken = self._queue.get()
+        while taken is not None:
+            group, size = [], 0
+            while taken is not None:
+                job, bytes_, answer = taken
+                group.append((job, answer))
+                size += bytes_
+                if size >= GROUP_BYTES_MAX or self._queue.empty():
                     break
-                group.append(more)
-                size += len(more[0].events)
+                taken = self._queue.get()
             _commit(committer, group)
-            if last:
-                return
+            if taken is not None:
+                taken = self._queue.get()
 
 
 def _commit(committer: Committer, group: Sequence[tuple[Job, _Answer]]) -> None:
@@ -127,9 +151,11 @@ def _commit(committer: Committer, group: Sequence[tuple[Job, _Answer]]) -> None:
     try:
         outcomes = committer.commit([job for job, _ in group])
     except Exception as error:  # also a defect of ours: whoever waits must hear of it, and the next ones be served
-        problem = error if isinstance(error, InterlockError) else _as_ours(error)
+        if not isinstance(error, InterlockError | OSError):
+            _log.exception("events could not be committed")
+        code = error.code if isinstance(error, InterlockError) else "log_unavailable"
         for _, answer in group:
-            _tell(answer, problem)
+            _tell(answer, InterlockError(f"events could not be written: {error}", code=code))
         return
     for (_, answer), found in zip(group, outcomes, strict=True):
         _tell(answer, found)
@@ -146,9 +172,3 @@ def _tell(answer: _Answer, found: list[Outcome] | InterlockError) -> None:
 
     with suppress(RuntimeError):  # the loop is closed: the process ends, and nobody waits any more
         answer.get_loop().call_soon_threadsafe(unless_gone)
-
-
-def _as_ours(error: Exception) -> InterlockError:
-    if isinstance(error, InterlockError):
-        return error
-    return TransientError(f"events cannot be taken: {error}", code="log_unavailable")

@@ -45,6 +45,12 @@ class Appender:
             self._cut()
             return 0, error
         whole = lines[: _whole(lines, written)]
+        try:
+            if self._sync_each and whole:
+                os.fdatasync(self.fd)
+        except OSError as error:
+            self._cut()
+            return 0, error
         self._stand(whole)
         self._cut()
         return len(whole), OSError(f"{written} of {len(data)} bytes could be written")
@@ -77,11 +83,16 @@ class Appender:
             return  # tried again before the next write, and by the next owner: it holds no newline, so it is no record
 
     def _open(self, number: int) -> int:
-        fd = os.open(
-            segment_path(self._directory, number), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
-        )
-        if self._durable:
-            sync_directory(self._directory)
+        path = segment_path(self._directory, number)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            if self._durable:
+                sync_directory(self._directory)
+        except OSError:
+            if os.fstat(fd).st_size == 0:
+                path.unlink()  # where a successor stands, readers take it that the segment before it is complete
+            os.close(fd)
+            raise
         return fd
 
 
