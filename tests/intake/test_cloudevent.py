@@ -82,6 +82,15 @@ def test_what_may_be_left_out() -> None:
     assert msgspec.json.decode(found.canonical) == document(subject=None, time=None, data=None)
 
 
+def test_null_is_not_there() -> None:
+    nulls = {"subject": None, "time": None, "data": None, "datacontenttype": None, "dataschema": None, "extra": None}
+    without = {name: value for name, value in document().items() if name not in nulls}
+    assert read(msgspec.json.encode({**without, **nulls})) == read(without)
+    for name in ("id", "source", "type", "specversion"):
+        found = read(msgspec.json.encode({**document(), name: None}))
+        assert isinstance(found, Refused) and found.field == name
+
+
 def test_a_little_ahead_is_a_badly_kept_clock() -> None:
     assert isinstance(read(document(time="2026-11-28T10:04:59Z")), Event)
 

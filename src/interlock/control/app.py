@@ -71,8 +71,10 @@ def api_app(control: Control) -> Starlette:
         Route("/v1/savings", at.savings),
         Route("/v1/explain/{request_id}", at.explain),
         Route("/v1/events", at.take_events, methods=["POST"]),
+        Route("/api/v1/events", at.take_openmeter_events, methods=["POST"]),
     ]
-    return _app(control, routes, "usage:read", ("/healthz",), {"/v1/events": "events:write"})
+    writing: dict[str, Scope] = {"/v1/events": "events:write", "/api/v1/events": "events:write"}
+    return _app(control, routes, "usage:read", ("/healthz",), writing)
 
 
 def _app(
@@ -134,6 +136,10 @@ class _ApiPort(_Questions):
     async def take_events(self, request: Request) -> Response:
         query(request, ())
         return await self._events.take(request)
+
+    async def take_openmeter_events(self, request: Request) -> Response:
+        query(request, ())
+        return await self._events.take_openmeter(request)
 
 
 class _ControlPort(_Questions):

@@ -1,8 +1,12 @@
-"""POST /v1/events: CloudEvents of any product into the ledger. Reads the three framings, answers item by item."""
+"""POST /v1/events: CloudEvents of any product into the ledger. Reads the three framings, answers item by item.
+
+POST /api/v1/events is the same as OpenMeter's clients speak it: 204 if everything is counted, else one problem for all.
+"""
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
 
 import msgspec
 from starlette.requests import Request
@@ -12,7 +16,7 @@ from interlock.clock import Clock
 from interlock.control.answers import json
 from interlock.errors import CODES, LocalError, TransientError
 from interlock.identity import Key
-from interlock.intake import Event, Intake, Origin, Refused, read_json
+from interlock.intake import Event, Intake, Origin, Outcome, Refused, read_json
 
 BODY_BYTES_MAX = 16 << 20
 LIST_BYTES_MAX = 4 << 20
@@ -60,6 +64,20 @@ READERS: dict[str, Reader] = {
 }
 
 
+def one_or_batch(text: bytes, origin: Origin, now_s: float) -> list[Item]:
+    """`application/json`, as OpenMeter takes it. Raises: as `batch`."""
+    return (batch if text.lstrip()[:1] == b"[" else one)(text, origin, now_s)
+
+
+OPENMETER_READERS: dict[str, Reader] = {
+    "application/cloudevents+json": one,
+    "application/cloudevents-batch+json": batch,
+    "application/json": one_or_batch,
+}
+TOLD_MAX = 5
+"""Events that a problem names."""
+
+
 def origin_of(key: Key) -> Origin:
     """Whom a key's events are from."""
     return Origin(
@@ -87,11 +105,31 @@ class Events:
         A single event's status tells its outcome; of several it is 200 once they were looked at, whatever became of
         each. Raises: LocalError: the framing is wrong: nothing was counted. TransientError: nothing was; retry.
         """
-        media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        reader = READERS.get(media)
-        if reader is None:
-            what = f"content-type {media or 'none'!r}; there are: {', '.join(READERS)}"
-            raise LocalError(what, code="unsupported_media_type", field="content-type")
+        reader = _reader_of(request, READERS)
+        outcomes = await self._outcomes(request, reader)
+        counts = Counter(outcome.result for outcome in outcomes)
+        status = 200
+        if reader is one and outcomes[0].code:
+            status = CODES[outcomes[0].code].status
+        elif outcomes and counts["unavailable"] == len(outcomes):
+            status = 503
+        return json({"counts": counts, "items": outcomes}, status)
+
+    async def take_openmeter(self, request: Request) -> Response:
+        """The same for OpenMeter's clients: those counted are counted, whatever the status says of the others."""
+        outcomes = await self._outcomes(request, _reader_of(request, OPENMETER_READERS))
+        wrong = [(place, one) for place, one in enumerate(outcomes) if one.code]
+        if not wrong:
+            return Response(status_code=204)
+        status = max(CODES[outcome.code].status for _, outcome in wrong)
+        status = status if status in (403, 409, 503) else 400
+        told = [f"[{place}] {outcome.code}: {outcome.field} {outcome.message}" for place, outcome in wrong[:TOLD_MAX]]
+        more = f"; and {len(wrong) - TOLD_MAX} more" if len(wrong) > TOLD_MAX else ""
+        detail = f"{len(outcomes) - len(wrong)} of {len(outcomes)} events are counted: {'; '.join(told)}{more}"
+        problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+        return Response(msgspec.json.encode(problem), status, media_type="application/problem+json")
+
+    async def _outcomes(self, request: Request, reader: Reader) -> list[Outcome]:
         self._intake.check()
         held = 0
         parts: list[bytes] = []
@@ -104,22 +142,20 @@ class Events:
                 if self._held > ROOM_BYTES:
                     raise TransientError("the server holds as many events as it may; retry", code="busy")
                 parts.append(part)
-            return await self._taken(request.state.key, reader, b"".join(parts))
+            origin, text = origin_of(request.state.key), b"".join(parts)
+            async with self._reading:
+                items = await asyncio.to_thread(reader, text, origin, self._clock.now_ns() / 1e9)
+            return await self._intake.take(origin, items) if items else []
         finally:
             self._held -= held
 
-    async def _taken(self, key: Key, reader: Reader, text: bytes) -> Response:
-        origin = origin_of(key)
-        async with self._reading:
-            items = await asyncio.to_thread(reader, text, origin, self._clock.now_ns() / 1e9)
-        outcomes = await self._intake.take(origin, items) if items else []
-        counts = Counter(outcome.result for outcome in outcomes)
-        status = 200
-        if reader is one and outcomes[0].code:
-            status = CODES[outcomes[0].code].status
-        elif outcomes and counts["unavailable"] == len(outcomes):
-            status = 503
-        return json({"counts": counts, "items": outcomes}, status)
+
+def _reader_of(request: Request, readers: Mapping[str, Reader]) -> Reader:
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media not in readers:
+        what = f"content-type {media or 'none'!r}; there are: {', '.join(readers)}"
+        raise LocalError(what, code="unsupported_media_type", field="content-type")
+    return readers[media]
 
 
 def _count(count: int) -> None:

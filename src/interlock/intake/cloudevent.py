@@ -110,6 +110,8 @@ def read_event(document: Any, origin: Origin, now_s: float) -> Event | Refused:
 
 
 def _read(document: dict[str, Any], origin: Origin, now_s: float) -> Event:
+    if None in document.values():  # an attribute that is null is one that is not there (JSON format, 2.2)
+        document = {name: value for name, value in document.items() if value is not None}
     if document.get("specversion") != "1.0":
         raise LocalError('specversion must be "1.0"', field="specversion")
     id = _text(document, "id", ID_CHARS_MAX)
@@ -122,8 +124,6 @@ def _read(document: dict[str, Any], origin: Origin, now_s: float) -> Event:
     time = document.get("time")
     if time is not None:
         document["time"] = _time(time, now_s)
-    else:
-        document.pop("time", None)
     if not document.keys() <= _OURS:
         _extensions(document, document.keys() - _OURS)
     if "datacontenttype" in document or "dataschema" in document:
