@@ -86,6 +86,13 @@ def test_plain_json(control: ControlProcess, key: str, body: bytes, status: int)
     assert control.ask("POST", PATH, body, key=key, port=control.api_port).status == status
 
 
+def test_a_conflict_beside_a_mistake_is_a_mistake(control: ControlProcess, key: str) -> None:
+    control.ask("POST", PATH, [event("om-mixed")], key=key, port=control.api_port)
+    changed = event("om-mixed", data={"tokens": 8})
+    for body, status in (([changed], 409), ([changed, {}], 400)):
+        assert control.ask("POST", PATH, body, key=key, port=control.api_port).status == status
+
+
 def test_many_problems_are_not_all_told(control: ControlProcess, key: str) -> None:
     answer = control.ask("POST", PATH, [1] * 20, key=key, port=control.api_port)
     assert answer.status == 400 and answer.json()["detail"].endswith("; and 15 more")

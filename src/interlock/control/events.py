@@ -121,8 +121,8 @@ class Events:
         wrong = [(place, one) for place, one in enumerate(outcomes) if one.code]
         if not wrong:
             return Response(status_code=204)
-        status = max(CODES[outcome.code].status for _, outcome in wrong)
-        status = status if status in (403, 409, 503) else 400
+        statuses = {CODES[outcome.code].status for _, outcome in wrong}
+        status = 503 if 503 in statuses else statuses.pop() if len(statuses) == 1 else 400
         told = [f"[{place}] {outcome.code}: {outcome.field} {outcome.message}" for place, outcome in wrong[:TOLD_MAX]]
         more = f"; and {len(wrong) - TOLD_MAX} more" if len(wrong) > TOLD_MAX else ""
         detail = f"{len(outcomes) - len(wrong)} of {len(outcomes)} events are counted: {'; '.join(told)}{more}"
