@@ -23,7 +23,7 @@ from tests.intake.events import document
 from interlock.clock import SystemClock
 from interlock.control import events as events_module
 from interlock.control.events import EVENTS_MAX
-from interlock.errors import TransientError
+from interlock.errors import LocalError, TransientError
 from interlock.intake import STREAM, Intake
 from interlock.log.reader import JournalReader
 from interlock.log.verify import verify
@@ -133,6 +133,26 @@ def test_what_is_sent_shares_a_room(control: ControlProcess, key: str, monkeypat
             with pytest.raises(TransientError) as caught:
                 await events.take(_request(b"x" * 101))
             assert caught.value.code == "busy" and events._held == 0
+
+    asyncio.run(main())
+
+
+def test_a_slow_body_does_not_hold_room_for_ever(control: ControlProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events_module, "BODY_S", 0.02)
+    sent: list[Message] = [{"type": "http.request", "body": b"x" * 50, "more_body": True}]
+
+    async def receive() -> Message:
+        return sent.pop() if sent else await asyncio.Future()
+
+    async def main() -> None:
+        intake = Intake(control.data_dir / "none", control.data_dir / "none", SystemClock())
+        intake._refusal = None
+        events = events_module.Events(intake, SystemClock())
+        request = _request(b"")
+        request._receive = receive
+        with pytest.raises(LocalError) as caught:
+            await events.take(request)
+        assert (caught.value.code, events._held) == ("request_timeout", 0)
 
     asyncio.run(main())
 

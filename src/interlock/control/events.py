@@ -23,6 +23,8 @@ LIST_BYTES_MAX = 4 << 20
 """Of a JSON list, which has to be taken apart in one go, while nothing else of this process runs."""
 EVENTS_MAX = 50_000
 """In one request."""
+BODY_S = 60.0
+"""How long a body may take to arrive: who sends slowly holds room."""
 ROOM_BYTES = 256 << 20
 """For all requests that are being read and answered."""
 
@@ -131,23 +133,32 @@ class Events:
 
     async def _outcomes(self, request: Request, reader: Reader) -> list[Outcome]:
         self._intake.check()
-        held = 0
         parts: list[bytes] = []
         try:
-            async for part in request.stream():
-                held, self._held = held + len(part), self._held + len(part)
-                if held > BODY_BYTES_MAX:
-                    what = f"the body is larger than {BODY_BYTES_MAX} bytes"
-                    raise LocalError(what, code="body_too_large", field="body")
-                if self._held > ROOM_BYTES:
-                    raise TransientError("the server holds as many events as it may; retry", code="busy")
-                parts.append(part)
+            try:
+                async with asyncio.timeout(BODY_S):
+                    await self._received(request, parts)
+            except TimeoutError as error:
+                what = f"the body did not arrive within {BODY_S:g} s"
+                raise LocalError(what, code="request_timeout", field="body") from error
             origin, text = origin_of(request.state.key), b"".join(parts)
             async with self._reading:
                 items = await asyncio.to_thread(reader, text, origin, self._clock.now_ns() / 1e9)
             return await self._intake.take(origin, items) if items else []
         finally:
-            self._held -= held
+            self._held -= sum(map(len, parts))
+
+    async def _received(self, request: Request, parts: list[bytes]) -> None:
+        """The body into `parts`, which count as held from here on."""
+        size = 0
+        async for part in request.stream():
+            parts.append(part)
+            size, self._held = size + len(part), self._held + len(part)
+            if size > BODY_BYTES_MAX:
+                what = f"the body is larger than {BODY_BYTES_MAX} bytes"
+                raise LocalError(what, code="body_too_large", field="body")
+            if self._held > ROOM_BYTES:
+                raise TransientError("the server holds as many events as it may; retry", code="busy")
 
 
 def _reader_of(request: Request, readers: Mapping[str, Reader]) -> Reader:
