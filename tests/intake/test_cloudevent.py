@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.intake.events import NOW_S, ORIGIN, document, event, read
 
-from interlock.intake import Event, Refused, read_event, read_json
-from interlock.intake.cloudevent import key_of
+from interlock.intake import Event, Refused, read_json
+from interlock.intake.cloudevent import key_of, read_event
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"specversion": None}, "specversion"),

@@ -1,6 +1,7 @@
 """The index against a dict: over restarts, merges and everything in between."""
 
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -181,6 +182,33 @@ def test_a_manifest_that_cannot_be_written_changes_nothing(tmp_path: Path, monke
             fill(index, model, keys(chance, 5), seq, chance)
         assert index.find(list(model)) == model and index.count == len(model)
     index.close()
+
+
+def test_a_merge_whose_manifest_may_or_may_not_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new manifest is there, and could not be synced: both it and the old one must name runs that are there."""
+    chance, model = random.Random(8), dict[bytes, Known]()
+    index = Index(tmp_path, held_max=10)
+    index._closed = True  # no merge yet
+    for seq in range(1, 5):
+        fill(index, model, keys(chance, 10), seq, chance)
+    if index._merging:
+        index._merging.join()
+    old = (tmp_path / "index.json").read_bytes()
+
+    def fail(path: Path) -> None:
+        raise OSError("not synced")
+
+    index._closed = False
+    with monkeypatch.context() as patch:
+        patch.setattr("interlock.intake.index.sync_directory", fail)
+        index._merge()
+    assert (tmp_path / "index.json").read_bytes() != old
+    assert index.find(list(model)) == model
+    for content in ((tmp_path / "index.json").read_bytes(), old):
+        copy = tmp_path.parent / f"{tmp_path.name}-{len(content)}"
+        shutil.copytree(tmp_path, copy)
+        (copy / "index.json").write_bytes(content)
+        assert Index(copy).find(list(model)) == model
 
 
 def _known(every: list[bytes]) -> tuple[list[bytes], list[bytes], list[int]]:

@@ -2,7 +2,7 @@
 
 New keys are held in a dict; from `held_max` on they become a run (runs.py), and runs of like size are merged into one
 beside the work, so that there are few. `index.json` names the runs and the record up to which they are complete; what
-came later is read from the log again before anything is asked (intake.py). Lost or deleted, all of it is.
+came later is read from the log again before anything is asked (commit.py). Lost or deleted, all of it is.
 
 It decides nothing. Its calls are one thread's; merging is another's.
 """
@@ -146,8 +146,7 @@ class Index:
                 try:
                     self._write(fewer, self._through_seq, self._chain)
                 except OSError:
-                    path.unlink()
-                    return
+                    return  # the manifest may name the new run by now: what is too many is removed at the next start
                 self._runs = fewer
             for old in runs:
                 old.path.unlink()
