@@ -7,11 +7,12 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +121,13 @@ class Server:
 
         until(ready, "the server is ready", seconds)
 
-    def answers(self, port: int, path: str) -> bool:
+    def answers(self, port: int, path: str, tls: ssl.SSLContext | None = None) -> bool:
         """Whether `path` is answered with 200."""
-        connection = HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = (
+            HTTPSConnection("localhost", port, timeout=5, context=tls)
+            if tls
+            else HTTPConnection("127.0.0.1", port, timeout=5)
+        )
         try:
             connection.request("GET", path)
             return connection.getresponse().status == 200

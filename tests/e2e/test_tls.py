@@ -42,8 +42,8 @@ def test_clients_over_tls(tmp_path: Path, made: Certificates) -> None:
         config = scripted(tmp_path / "interlock.toml", provider.port, more=tls)
         server = Server(tmp_path / "data", config=config).start(ready=False)
         try:
-            until(server.places.admin_key.exists, "the admin's key")
             context = ssl.create_default_context(cafile=str(made.authority))
+            until(lambda: server.answers(server.port, "/readyz", context), "the server is ready")
             for format in FORMATS:
                 for stream in (False, True):
                     answer = call(server.port, server.admin, f"{format}-{stream}", format, stream=stream, tls=context)
