@@ -1,11 +1,18 @@
 """Fixtures that every directory of tests may use."""
 
 import functools
+import gc
 from collections.abc import Callable
 
 import pytest
 
 from interlock.testing.loops import LOOPS, run_on
+
+
+def pytest_collection_finish() -> None:
+    """The collector passes over what was imported: walking thousands of tests took as long as a blocking call does."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=LOOPS)
