@@ -164,7 +164,7 @@ def test_a_file_that_is_locked_is_no_end(make: Make, tmp_path: Path, monkeypatch
     outbox = make(background=True, port=9)  # nobody listens, so the thread tries again and again
     outbox.record("tokens", {"n": 1})
     until(lambda: "no answer" in outbox.last_error, "it tried")
-    outbox._post = lambda body: [Item("counted")]  # type: ignore[method-assign]  # answered at last
+    outbox._post = lambda events: [Item("counted")]  # type: ignore[method-assign]  # answered at last
     with closing(sqlite3.connect(tmp_path / "outbox", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         outbox._db.execute("PRAGMA busy_timeout = 1")

@@ -50,6 +50,7 @@ class Item(msgspec.Struct, frozen=True):
     """The server's answer to one event."""
 
     result: Result
+    code: str = ""
     message: str = ""
     field: str = ""
 
@@ -69,6 +70,61 @@ class Problem(msgspec.Struct, frozen=True):
 
 class Unanswered(Exception):
     """Nothing is known of what was sent: it is sent again. The message says why."""
+
+    def __init__(self, message: str, *, status: int = 0, body: bytes = b"", retry_after_s: float = 0.0) -> None:
+        """`status`, `body`: of an answer that says nothing of the events; 0: there was no answer at all."""
+        super().__init__(message)
+        self.status = status
+        self.body = body
+        self.retry_after_s = retry_after_s
+        """How long the server asks to be left alone; 0: it does not say."""
+
+
+class EventsPort:
+    """The api port as one who sends sees it. Its method may be called from any thread."""
+
+    def __init__(self, url: str, key: str, *, proxies: bool = True) -> None:
+        """
+        Args:
+            url: without a path.
+            proxies: whether those of the environment are used.
+        Raises: ValueError: no header may hold the key.
+        """
+        self._url = url.rstrip("/") + "/v1/events"
+        self._key = key.strip()
+        if not self._key.isascii() or not self._key.isprintable():
+            raise ValueError("the key has characters that no header may have")
+        none = [] if proxies else [urllib.request.ProxyHandler({})]
+        self._open = urllib.request.build_opener(*none).open
+
+    def post(self, events: Sequence[bytes]) -> list[Item]:
+        """Send some events, each on one line of JSON; an answer for each, in order. Raises: Unanswered."""
+        headers = {"content-type": "application/x-ndjson", "authorization": f"Bearer {self._key}"}
+        body = b"\n".join(events)
+        request = urllib.request.Request(self._url, body, headers, method="POST")  # noqa: S310 - the caller's own url
+        try:
+            status, text, retry_after = self._exchanged(request)
+        except (OSError, HTTPException) as error:
+            raise Unanswered(f"no answer: {error!r}") from error
+        try:
+            items = msgspec.json.decode(text, type=_Answer).items
+        except msgspec.DecodeError as error:
+            said = text[:300].decode("utf-8", "replace")
+            message = f"the server answered {status}, and nothing of the events: {said!r}"
+            wait_s = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0.0
+            raise Unanswered(message, status=status, body=text, retry_after_s=wait_s) from error
+        if len(items) != len(events):
+            raise Unanswered(f"{len(items)} answers to {len(events)} events", status=status, body=text)
+        return items
+
+    def _exchanged(self, request: urllib.request.Request) -> tuple[int, bytes, str]:
+        """(status, body, Retry-After or empty), whatever the status."""
+        try:
+            with self._open(request, timeout=TIMEOUT_S) as answer:
+                return answer.status, answer.read(_ANSWER_BYTES_MAX), ""
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read(_ANSWER_BYTES_MAX), error.headers.get("retry-after") or ""
 
 
 class Outbox:
@@ -92,10 +148,7 @@ class Outbox:
             background: send by a thread of its own; without, only `send` does.
         Raises: sqlite3.Error: the file cannot be written, or is no outbox.
         """
-        self._url = url.rstrip("/") + "/v1/events"
-        if not key.strip().isascii() or not key.strip().isprintable():
-            raise ValueError("the key has characters that no header may have")
-        self._key = key.strip()
+        self._port = EventsPort(url, key)
         self._source = source
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()  # protects the connection: its transactions are one caller's at a time
@@ -151,7 +204,7 @@ class Outbox:
         }
         try:
             text = _encode(event).decode()
-            if not _is_finite(event):
+            if not is_finite(event):
                 raise ValueError("a number is not finite")
         except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
             raise ValueError(f"the event is no JSON: {error}") from error
@@ -190,9 +243,7 @@ class Outbox:
         rows = self._next()
         if not rows:
             return 0
-        items = self._post(b"\n".join(event.encode() for _, event in rows))
-        if len(items) != len(rows):
-            raise Unanswered(f"{len(items)} answers to {len(rows)} events")
+        items = self._post([event.encode() for _, event in rows])
         done = [(n,) for (n, _), item in zip(rows, items, strict=True) if item.result in ("counted", "duplicate")]
         aside = [
             (item.result, f"{item.field}: {item.message}" if item.field else item.message, n)
@@ -245,27 +296,8 @@ class Outbox:
                 taken.append((n, event))
         return taken
 
-    def _post(self, body: bytes) -> list[Item]:
-        headers = {"content-type": "application/x-ndjson", "authorization": f"Bearer {self._key}"}
-        request = urllib.request.Request(self._url, body, headers, method="POST")  # noqa: S310 - the caller's own url
-        try:
-            status, text = self._exchanged(request)
-        except (OSError, HTTPException) as error:
-            raise Unanswered(f"no answer: {error!r}") from error
-        try:
-            return msgspec.json.decode(text, type=_Answer).items
-        except msgspec.DecodeError as error:
-            said = text[:300].decode("utf-8", "replace")
-            raise Unanswered(f"the server answered {status}, and nothing of the events: {said!r}") from error
-
-    def _exchanged(self, request: urllib.request.Request) -> tuple[int, bytes]:
-        """(status, body), whatever the status."""
-        try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - as above
-                return answer.status, answer.read(_ANSWER_BYTES_MAX)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read(_ANSWER_BYTES_MAX)
+    def _post(self, events: Sequence[bytes]) -> list[Item]:
+        return self._port.post(events)
 
     def _tried(self) -> bool:
         """Whether something is done with."""
@@ -290,12 +322,12 @@ class Outbox:
                 self._wake.wait()
 
 
-def _is_finite(value: object) -> bool:
+def is_finite(value: object) -> bool:
     """Whether every number in it is one that JSON has."""
-    if isinstance(value, Mapping):
-        return all(map(_is_finite, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(_is_finite, value))
+    if isinstance(value, float):
+        return math.isfinite(value)
     if isinstance(value, Decimal):
         return value.is_finite()
-    return not isinstance(value, float) or math.isfinite(value)
+    if isinstance(value, list | tuple):
+        return all(map(is_finite, value))
+    return not isinstance(value, Mapping) or all(map(is_finite, value.values()))

@@ -39,16 +39,16 @@ def data_dir(args: Any) -> Path:
     return Path(args.data) if args.data else default_data_dir()
 
 
-def url() -> str:
-    """INTERLOCK_URL or the default, without a trailing slash. Raises: LocalError."""
-    text = os.environ.get("INTERLOCK_URL", "") or DEFAULT_URL
+def url(variable: str = "INTERLOCK_URL", default: str = DEFAULT_URL) -> str:
+    """The environment's or the default, without a trailing slash. Raises: LocalError."""
+    text = os.environ.get(variable, "") or default
     try:
         parts = urlsplit(text)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         good = False
     if not good:
-        raise LocalError(f"INTERLOCK_URL is {text!r}; write http://HOST:PORT", field="INTERLOCK_URL")
+        raise LocalError(f"{variable} is {text!r}; write http://HOST:PORT", field=variable)
     return text.rstrip("/")
 
 
@@ -106,7 +106,7 @@ def _exchange(args: Any, method: str, target: str, body: Any, timeout_s: float =
     if len(answer) > ANSWER_BYTES_MAX:
         raise InterlockError(f"{base} answers with more than {ANSWER_BYTES_MAX} bytes", code="upstream_invalid")
     if response.status >= 400:
-        raise _refusal(base, response.status, answer)
+        raise refusal(base, response.status, answer)
     return answer
 
 
@@ -123,7 +123,8 @@ def _connected(base: str) -> http.client.HTTPConnection:
     return connection
 
 
-def _refusal(base: str, status: int, answer: bytes) -> InterlockError:
+def refusal(base: str, status: int, answer: bytes) -> InterlockError:
+    """What an answer says is wrong."""
     try:
         error = msgspec.json.decode(answer, type=_Refusal).error
     except msgspec.DecodeError:

@@ -35,6 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
     _serve(commands)
     _keys(commands)
     _queries(commands)
+    _ledger(commands)
     _config(commands)
     _local(commands)
     _add(commands, "status", "what runs, and how it is", "server:status", formats=("table", "json"))
@@ -151,6 +152,88 @@ def _queries(commands: "Commands") -> None:
         parser.add_argument("--until", metavar="WHEN", help=f"exclusive; {WHEN}")
         parser.add_argument("--tenant", metavar="T", help="of this tenant only")
     _add(commands, "verify", "check every hash chain of the log", "verify:verify", formats=("table", "json"))
+
+
+_IMPORT = """send the events in files to the api port (INTERLOCK_EVENTS_URL, default http://127.0.0.1:8081) with a key
+that holds the scope events:write (INTERLOCK_EVENTS_KEY). Each counts once, whatever else sends it, however often
+the command runs: if it was interrupted, run it again."""
+_IMPORT_EPILOG = """Lines of JSON that are CloudEvents go as they are. Any other row becomes one: columns named id,
+time, subject, type and source are these attributes, all others are data. In a CSV file a cell that is written as a JSON
+number is that number, digit for digit, an empty one is nothing, and any other is text. Example:
+interlock ledger import --type tokens --source shop --id order --time sold_at --zone Europe/Berlin january.csv"""
+
+
+def _ledger(commands: "Commands") -> None:
+    group = _group(commands, "ledger", "the ledger of events")
+    parser = group.add_parser("import", help="send files of past events", description=_IMPORT, epilog=_IMPORT_EPILOG)
+    parser.set_defaults(run="importing:run")
+    parser.add_argument(
+        "files", metavar="FILE", nargs="+", help=".csv, .ndjson, .jsonl (or these and .gz), .parquet, or -"
+    )
+    parser.add_argument("--format-in", choices=("csv", "ndjson", "parquet"), help="default: by the file's name")
+    parser.add_argument("--delimiter", metavar="C", type=_character, default=",", help="of CSV (default: a comma)")
+    events = parser.add_argument_group("what rows become")
+    events.add_argument("--type", metavar="T", default="", help="of all events (default: column type)")
+    events.add_argument("--source", metavar="S", default="", help="of all events (default: column source)")
+    events.add_argument("--id", metavar="COLUMN", default="", help="where each event's id is (default: id)")
+    events.add_argument(
+        "--id-from-row",
+        action="store_true",
+        help="an id of the row's whole content and its number among equal rows of the file; an edited row is another",
+    )
+    events.add_argument("--time", metavar="COLUMN", default="", help="where it says when (default: time)")
+    events.add_argument(
+        "--subject", metavar="COLUMN", default="", help="the customer (default: subject, if it is there)"
+    )
+    events.add_argument(
+        "--data", metavar="COLUMNS", type=_columns, dest="columns", help="these only; COLUMN=NAME renames: a,b=tokens"
+    )
+    events.add_argument("--text", metavar="COLUMNS", type=_names, default=[], help="text, whatever they look like")
+    events.add_argument("--number", metavar="COLUMNS", type=_names, default=[], help="numbers, or the row is refused")
+    events.add_argument("--zone", metavar="Z", default="", help="of times that name none: Europe/Berlin")
+    events.add_argument(
+        "--fold", choices=("earlier", "later"), default="", help="of an hour that came twice (default: refused)"
+    )
+    events.add_argument("--time-unit", choices=("s", "ms", "us", "ns"), help="of times that are numbers, since 1970")
+    work = parser.add_argument_group("how it is done")
+    work.add_argument("--dry-run", action="store_true", help="read all, show the first events, send nothing")
+    work.add_argument("--rejects", metavar="FILE", help="write each row that is not counted there, with the reason")
+    work.add_argument("--limit-rate", metavar="N", type=_count, default=0, help="events a second (default: no limit)")
+    work.add_argument(
+        "--patience",
+        metavar="S",
+        type=_count,
+        default=300,
+        help="give up after so long with no answer (default: 300 s)",
+    )
+    work.add_argument("--progress", action="store_true", help="on stderr even if that is no terminal")
+    work.add_argument("--format", choices=("table", "json"), default="table")
+
+
+def _character(text: str) -> str:
+    text = {"\\t": "\t", "tab": "\t"}.get(text, text)
+    if len(text) != 1 or text in '"\r\n':
+        raise argparse.ArgumentTypeError(f"{text!r} is not one character (tab: \\t)")
+    return text
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def _columns(text: str) -> list[tuple[str, str]]:
+    pairs = [name.partition("=") for name in text.split(",")]
+    found = [(column, member if equals else column) for column, equals, member in pairs]
+    members = [member for _, member in found]
+    if not all(column and member for column, member in found) or len(set(members)) < len(members):
+        raise argparse.ArgumentTypeError(f"{text!r} is not COLUMN or COLUMN=NAME, each name once, with commas between")
+    return found
 
 
 def _config(commands: "Commands") -> None:
