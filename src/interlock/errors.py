@@ -63,6 +63,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
         # ourselves
         "log_unavailable": Code(503, "Usage cannot be recorded now (disk full?), so no new work is taken; retry."),
         "view_unavailable": Code(503, "A view of the log cannot be read or written now (disk full, damaged?); retry."),
+        "view_corrupt": Code(500, "A file of a view is missing or was changed; the view is made again from the log."),
         "conflict": Code(409, "The same id already stands with other content, or the stream has moved on."),
         "config_invalid": Code(400, "The configuration has mistakes; all are listed."),
         "log_corrupt": Code(500, "A record was changed, removed or reordered; the message names stream and sequence."),

@@ -1,0 +1,7 @@
+"""Tables: rows that a fold of the log gives, as Parquet files that any engine reads. They know of no event or meter."""
+
+from interlock.tables.manifest import Damaged
+from interlock.tables.store import Tables, open_tables
+from interlock.tables.table import Columns, Table
+
+__all__ = ["Columns", "Damaged", "Table", "Tables", "open_tables"]

@@ -1,0 +1,284 @@
+"""Append-only tables as plain Parquet files, filled by a fold of the log, in a directory or an S3-compatible store.
+
+A commit writes one file a table, then the manifest; a merge or a removal writes its files, then the manifest. Whatever
+instant the process dies at, the manifest there is names whole files and says up to which record of the log they are
+complete; what it does not name is removed at the next opening. Files that a newer manifest no longer names stay for a
+grace, for the questions that were given them.
+
+    manifest.json, lock, scratch/
+    TABLE/shared/[month=…/|day=…/]FIRST-LAST.NUMBER.parquet
+    TABLE/tenant=…/day=…/FIRST-LAST.NUMBER.parquet
+
+It does not know what the rows mean, and answers no question: DuckDB does, over `files`.
+"""
+
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from interlock.clock import Clock, SystemClock
+from interlock.errors import LocalError, TransientError
+from interlock.tables.manifest import NAME, Damaged, File, Manifest, decode, encode
+from interlock.tables.place import Directory, Place
+from interlock.tables.plan import choose, wanted
+from interlock.tables.state import State
+from interlock.tables.table import Columns, Table, check_table, count_rows
+
+GRACE_S = 600.0
+"""How long a question may go on with the files it was given."""
+CACHE_BYTES_MAX = 4 << 30
+"""Of the copies of a store's files."""
+
+_log = logging.getLogger(__name__)
+
+
+class Tables:
+    """One place's. One thread commits, compacts and removes; any thread asks for files."""
+
+    def __init__(
+        self,
+        place: str | Path,
+        tables: Sequence[Table],
+        *,
+        options: Mapping[str, str] | None = None,
+        cache: Path | None = None,
+        cache_bytes_max: int = CACHE_BYTES_MAX,
+        clock: Clock | None = None,
+        grace_s: float = GRACE_S,
+        anew: bool = False,
+        reached: Callable[[str], None] = lambda point: None,
+    ) -> None:
+        """Open what is there, or begin. It touches the disk or the network, and loads DuckDB.
+
+        Args:
+            place: a directory, or `s3://bucket/prefix`. options: of a store (`objects.OPTIONS`).
+            cache: of a store: a directory for copies of its files, and for files on their way.
+            grace_s: how long a file that is no longer named stays. anew: forget what is there, damaged or not.
+            reached: told each point that a crash may come at: `written`, `kept`, `adopted`, `archived`,
+                `archive_adopted`.
+        Raises: Damaged: the manifest, or a file of it that is missing. InterlockError `conflict`: another process has
+            it. LocalError: a bad table, address or option. TransientError `view_unavailable`.
+        """
+        for table in tables:
+            check_table(table)
+        self._tables = {table.name: table for table in tables}
+        self._where, self._options, self._reached = str(place), options or {}, reached
+        self._clock = clock or SystemClock()
+        self._grace_s = grace_s
+        self._place = self._open(place, cache, cache_bytes_max)
+        try:
+            from interlock.tables.parquet import Writer  # DuckDB and numpy take longer to load than all else
+
+            self._state = State(self._place, tables, self._clock, grace_s, anew=anew)
+            self._writer = Writer(self._place.scratch)
+        except BaseException:
+            self._place.close()
+            raise
+
+    @property
+    def through(self) -> tuple[int, str]:
+        """(the record of the log up to which all rows are here, its chain value in hex); (0, ""): none."""
+        manifest = self._state.manifest
+        return manifest.seq, manifest.chain
+
+    def commit(self, rows: Mapping[str, Columns], seq: int, chain: str) -> None:
+        """Add rows to any number of tables, all or none: they and `through` are on the disk when this returns.
+
+        Args:
+            rows: by table, then by column: str, int, bool, float or None; DECIMAL as text (digits beyond the
+                scale are rounded), DATE as days and TIMESTAMP as microseconds since 1970. A table without rows
+                may be missing.
+            seq, chain: the record up to which these are the log's rows; beyond `through`.
+        Raises: LocalError: the rows are not a table's, or `seq` goes back. TransientError `view_unavailable`: the
+            disk or network failed. After either it may be called again with the same rows.
+        """
+        done = self._state.manifest.seq
+        if seq <= done:
+            raise LocalError(f"record {seq} is not after {done}", field="seq")
+        counts = {name: count_rows(self._table(name), columns) for name, columns in rows.items()}
+        with self._state.change(self._reached) as change:
+            for name in sorted(name for name, n in counts.items() if n):
+                change.keep(self._writer.write(self._tables[name], rows[name]), name, (done + 1, seq))
+            change.adopt(through=(seq, chain))
+
+    def files(
+        self, table: str, tenant: str | None = None, first_day: date | None = None, last_day: date | None = None
+    ) -> list[str]:
+        """Local paths for `read_parquet(…, hive_partitioning = false)`, good for the grace: what holds these rows, and
+        others too. Days are inclusive. In no order.
+
+        Raises: Damaged: one of them is. LocalError: no such table. TransientError `view_unavailable`.
+        """
+        self._table(table)
+        first, last = (day.isoformat() if day else None for day in (first_day, last_day))
+        return self._place.fetch(wanted(self._state.manifest.files, table, tenant, first, last))
+
+    def compact(self, stopping: Callable[[], bool] = lambda: False) -> bool:
+        """One merge, of at most `plan.STEP_ROWS_MAX` rows: seconds. Whether it did anything, so may be called again.
+
+        What is replaced stays for the grace. Asked between its files, `stopping` makes it give up without a trace.
+        Raises: Damaged: a file that was to be merged is. LocalError: a sum is beyond its type. TransientError
+            `view_unavailable`. Nothing was changed.
+        """
+        self._state.sweep()
+        taken = choose(self._state.manifest.files)
+        if not taken:
+            return False
+        table, part, tenant = self._tables[taken[0].table], taken[0].part, taken[0].tenant
+        seqs = min(file.first_seq for file in taken), max(file.last_seq for file in taken)
+        try:
+            self._writer.load(table, self._place.fetch(taken), merge=True)
+            with self._state.change(self._reached) as change:
+                for output in self._writer.outputs(table, part, tenant):
+                    if stopping():
+                        return False
+                    if made := self._writer.write_output(table, output):
+                        change.keep(made, table.name, seqs, output.part, output.tenant)
+                change.adopt(gone=taken)
+        finally:
+            self._writer.drop()
+        return True
+
+    def drop(self, table: str, before: date, tenant: str | None = None) -> int:
+        """Remove every row before that day (of that tenant); how many there were.
+
+        A file that holds others too is written again without them, one after the other: a removal that breaks off is
+        done in part, and can be repeated.
+        Raises: LocalError; Damaged; TransientError `view_unavailable`.
+        """
+        return self._leave(self._table(table), before, tenant, marking=False)
+
+    def archive(self, table: str, before: date, to_place: str | Path, *, cache: Path | None = None) -> int:
+        """Move every row before that day to another place, each once, however often this breaks off; how many.
+
+        The archive has the same form, files and a manifest, and grows with each call.
+
+        Args:
+            to_place: as `place` of these tables, with the same options. cache: of a store, another than the tables'.
+        Raises: LocalError: the archive is of other columns, or of tables that were made again since then: name an
+            empty place. InterlockError `conflict`: it is in use. Damaged; TransientError `view_unavailable`.
+        """
+        kept = self._table(table)
+        if str(to_place) == self._where:
+            raise LocalError("tables cannot be archived to where they stand", field="to_place")
+        other = self._open(to_place, cache, CACHE_BYTES_MAX)
+        try:
+            archived = self._archived(other, kept)
+            self._leave(kept, before, None, marking=True)
+            leaving = [file for file in self._state.manifest.files if file.table == table and file.leaving]
+            there = {file.name for file in archived.files}
+            new = [file for file in leaving if file.name not in there]
+            for file in new:
+                self._copy(file, other)
+                self._reached("archived")
+            files = archived.files + tuple(replace(file, leaving=False) for file in new)
+            if new:
+                other.write(NAME, encode(replace(archived, files=files)))
+            self._reached("archive_adopted")
+        finally:
+            other.close()
+        with self._state.change(self._reached) as change:
+            change.adopt(gone=leaving)
+        return sum(file.rows for file in leaving)
+
+    def clear(self) -> None:
+        """Forget everything: `through` is (0, ""), and the log's rows may be committed again.
+
+        Raises: TransientError `view_unavailable`: they may or may not be forgotten; it can be repeated.
+        """
+        self._state.clear()
+
+    def close(self) -> None:
+        """Give everything back. What was committed stands."""
+        self._writer.close()
+        self._place.close()
+
+    def _open(self, place: str | Path, cache: Path | None, cache_bytes_max: int) -> Place:
+        if not str(place).startswith("s3://"):
+            return Directory(Path(place))
+        from interlock.tables.objects import Objects
+
+        if cache is None:
+            raise LocalError("a store needs a directory for copies", field="cache")
+        return Objects(
+            str(place),
+            self._options,
+            cache,
+            cache_bytes_max=cache_bytes_max,
+            clock=self._clock,
+            grace_s=self._grace_s,
+        )
+
+    def _table(self, name: str) -> Table:
+        table = self._tables.get(name)
+        if table is None:
+            raise LocalError(f"no such table: {name[:63]!r}", field="table")
+        return table
+
+    def _leave(self, table: Table, before: date, tenant: str | None, *, marking: bool) -> int:
+        """Let rows before a day go, or (`marking`) be alone in files that are marked; how many."""
+        if before <= date(1970, 1, 1):
+            return 0
+        if tenant is not None and not tenant.isprintable():
+            raise LocalError("a tenant has printable characters", field="tenant")
+        last, rows, whole = (before - timedelta(days=1)).isoformat(), 0, list[File]()
+        for file in wanted(self._state.manifest.files, table.name, tenant, None, last):
+            if marking and file.leaving:
+                continue
+            if file.last_day <= last and (tenant is None or file.first_tenant == file.last_tenant):
+                whole.append(file)
+                rows += file.rows
+            else:
+                rows += self._split(table, file, before, tenant, marking=marking)
+        with self._state.change(self._reached) as change:
+            if whole:
+                change.adopt(leaving=whole) if marking else change.adopt(gone=whole)
+        return rows
+
+    def _split(self, table: Table, file: File, before: date, tenant: str | None, *, marking: bool) -> int:
+        """The same of one file that holds other rows too."""
+        self._writer.load(table, self._place.fetch([file]), merge=False)
+        try:
+            rows, old, others = self._writer.split(table, before, tenant, keeping=marking)
+        finally:
+            self._writer.drop()
+        seqs = file.first_seq, file.last_seq
+        with self._state.change(self._reached) as change:
+            if old:
+                change.keep(old, table.name, seqs, file.part, file.tenant, leaving=True)
+            if others:
+                change.keep(others, table.name, seqs, file.part, file.tenant)
+            if rows:
+                change.adopt(gone=[file])
+        return rows
+
+    def _archived(self, other: Place, table: Table) -> Manifest:
+        """The manifest of an archive, this table in it."""
+        history = self._state.manifest.history
+        found = other.read(NAME)
+        archived = decode(found) if found is not None else Manifest(history=history, columns={})
+        columns = list(table.columns)
+        if archived.history != history or archived.columns.get(table.name, columns) != columns:
+            raise LocalError("the archive is of other tables or columns; name an empty place", field="to_place")
+        return replace(archived, columns={**archived.columns, table.name: columns})
+
+    def _copy(self, file: File, other: Place) -> None:
+        made = other.scratch / "archived.parquet"
+        try:
+            shutil.copyfile(self._place.fetch([file])[0], made)
+        except OSError as error:
+            raise TransientError(f"{file.name}: {error.strerror}", code="view_unavailable") from error
+        other.keep(file.name, made)
+
+
+def open_tables(place: str | Path, tables: Sequence[Table], **options: object) -> Tables:
+    """As `Tables`; damaged ones are begun anew: they are a view, and `through` says that the log is to be read."""
+    try:
+        return Tables(place, tables, **options)  # type: ignore[arg-type]  # handed on as they are
+    except Damaged as error:
+        _log.warning("the tables are made again: %s", error)
+        return Tables(place, tables, anew=True, **options)  # type: ignore[arg-type]  # the same
