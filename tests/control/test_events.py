@@ -132,7 +132,7 @@ def test_what_is_sent_shares_a_room(control: ControlProcess, key: str, monkeypat
         for _ in range(2):
             with pytest.raises(TransientError) as caught:
                 await events.take(_request(b"x" * 101))
-            assert caught.value.code == "busy" and events._held == 0
+            assert caught.value.code == "busy" and events.room.held == 0
 
     asyncio.run(main())
 
@@ -152,7 +152,7 @@ def test_a_slow_body_does_not_hold_room_for_ever(control: ControlProcess, monkey
         request._receive = receive
         with pytest.raises(LocalError) as caught:
             await events.take(request)
-        assert (caught.value.code, events._held) == ("request_timeout", 0)
+        assert (caught.value.code, events.room.held) == ("request_timeout", 0)
 
     asyncio.run(main())
 

@@ -20,15 +20,16 @@ def test_the_session(tmp_path: Path) -> None:
         server = Server(tmp_path / "data", config=scripted(tmp_path / "interlock.toml", provider.port)).start()
         kept = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "LANG": "C.UTF-8"}
         where = {"INTERLOCK_URL": f"http://127.0.0.1:{server.control_port}", "INTERLOCK_KEY": server.admin}
+        where["INTERLOCK_EVENTS_URL"] = f"http://127.0.0.1:{server.api_port}"
         terminal = Terminal(tmp_path, kept | where)
         try:
             until(lambda: server.control("/v1/status")["events_ready"], "events are taken")
             typed = steps(PAGE.read_text())
-            assert len(typed) == 4
+            assert len(typed) == 10
             export = f"export INTERLOCK_EVENTS_URL=http://127.0.0.1:{server.api_port} INTERLOCK_EVENTS_KEY=$METER_KEY"
             for step in typed:
                 printed, status = terminal.type(step.command.replace(":8081/", f":{server.api_port}/"))
-                assert status == 0, printed
+                assert status == int("[period_closed]" in step.shown[-1]), printed
                 shown, found = ([_JSON_NUMBER.sub("N", line) for line in lines] for lines in (step.shown, printed))
                 assert same_shape(shown, found), (step.command, printed)
             assert terminal.type(export) == ([], 0)

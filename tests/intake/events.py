@@ -5,8 +5,20 @@ from typing import Any
 
 import msgspec
 
-from interlock.clock import Clock
-from interlock.intake import STREAM, Committer, Event, Job, Origin, Outcome, Refused, read_json
+from interlock.intake import (
+    STREAM,
+    Committer,
+    Correction,
+    Event,
+    Job,
+    Origin,
+    Outcome,
+    Refused,
+    read_correction,
+    read_json,
+)
+from interlock.intake.closing import Answer, close_period
+from interlock.intake.correct import correct
 from interlock.intake.index import Index
 from interlock.log import Stored
 from interlock.log.journal import Journal
@@ -42,12 +54,22 @@ def event(id: str = "e1", origin: Origin = ORIGIN, **changes: Any) -> Event:
     return found
 
 
+def correction(original: Event, replacement: Event | None = None, reason: str = "wrong", **changes: Any) -> Correction:
+    """Of an event that `event` made."""
+    asked: dict[str, Any] = {"source": original.source, "id": original.id, "reason": reason, **changes}
+    if replacement:
+        asked["replacement"] = msgspec.json.decode(replacement.canonical)
+    found = read_correction(msgspec.json.encode(asked), ORIGIN, NOW_S)
+    assert isinstance(found, Correction), found
+    return found
+
+
 class Ledger:
     """A committer on a directory; `crash` leaves it as a killed process would."""
 
     def __init__(self, root: Path, *, held_max: int = 1 << 18, committer: type[Committer] = Committer) -> None:
         self.root = root
-        self.clock: Clock = ManualClock(int(NOW_S * 1e9))
+        self.clock = ManualClock(int(NOW_S * 1e9))
         self.points: list[str] = []
         self.stop_at = ""
         self.journal = Journal.open(root / "journal" / STREAM, STREAM, clock=self.clock, sync="never")
@@ -63,6 +85,12 @@ class Ledger:
     def commit(self, *events: Event | Refused, origin: Origin = ORIGIN) -> list[Outcome]:
         [outcomes] = self.committer.commit([Job(origin, events)])
         return outcomes
+
+    def correct(self, *items: Correction | Refused, origin: Origin = ORIGIN) -> list[Outcome]:
+        return correct(self.committer, origin, items)
+
+    def close_period(self, period: str, zone: str = "UTC", origin: Origin = ORIGIN) -> Answer:
+        return close_period(self.committer, origin, period, zone)
 
     def results(self, *events: Event | Refused) -> list[str]:
         return [outcome.result for outcome in self.commit(*events)]
@@ -83,7 +111,7 @@ class Crash(Exception):
 
 def stored(root: Path) -> list[Stored]:
     """All records of the events' stream, owners' own left out."""
-    return [s for s in JournalReader(root / "journal").scan(STREAM) if s.record.type.startswith("events.")]
+    return [s for s in JournalReader(root / "journal").scan(STREAM) if s.record.type.startswith(("events.", "period."))]
 
 
 def counted(root: Path) -> list[dict[str, Any]]:

@@ -10,7 +10,8 @@ from tests.intake.events import ORIGIN, Ledger, counted, event, stored
 
 from interlock.errors import InterlockError
 from interlock.intake import Job
-from interlock.intake.commit import RECORD_EVENTS_MAX, known_of
+from interlock.intake.commit import RECORD_EVENTS_MAX
+from interlock.intake.records import known_of
 from interlock.log import appender
 from interlock.log.record import PAYLOAD_BYTES_MAX
 
@@ -27,7 +28,7 @@ def test_a_conflict_never_stands_before_what_it_conflicts_with(tmp_path: Path, m
         patch.setattr(appender, "os", SimpleNamespace(**{**vars(os), "write": first_line}))
         other, new, changed = event("old", data={"n": 2}), event("new"), event("new", data={"n": 2})
         assert ledger.results(other, new, changed) == ["unavailable", "counted", "unavailable"]
-    ledger.clock.advance(10**9)  # type: ignore[attr-defined]  # a ManualClock
+    ledger.clock.advance(10**9)
     assert ledger.results(other, new, changed) == ["conflict", "duplicate", "conflict"]
     ledger.close()
     assert [one["id"] for one in counted(tmp_path)] == ["old", "new"]

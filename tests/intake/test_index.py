@@ -137,7 +137,9 @@ def test_what_a_flush_or_a_merge_left_is_removed(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["index.json"]
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b'{"format":2,"through_seq":0,"chain":"","runs":[]}'])
+@pytest.mark.parametrize(
+    "text", [b"", b"{", *(b'{"format":%d,"through_seq":0,"chain":"","runs":[]}' % n for n in (1, 3))]
+)
 def test_a_manifest_that_cannot_be_read_is_named(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "index.json").write_bytes(text)
     with pytest.raises(TransientError, match=r"index\.json"):

@@ -13,7 +13,7 @@ from tests.log.journals import STREAM, journal_dir, write
 from interlock.errors import LocalError
 from interlock.log.check import check_record
 from interlock.log.journal import Journal
-from interlock.log.lines import LINE_BYTES_MAX, frame, parse
+from interlock.log.lines import LINE_BYTES_MAX, frame, overruns, parse
 from interlock.log.record import Record, chain_next, chain_start, head_json
 from interlock.testing.clock import ManualClock
 
@@ -80,3 +80,12 @@ def test_standard_tools_read_a_journal(tmp_path: Path) -> None:
 def test_a_good_length_and_crc_do_not_make_a_line(line: bytes) -> None:
     with pytest.raises(ValueError, match="line"):
         parse(line)
+
+
+@given(st.binary(max_size=9000))
+@example(b"x" * 200)
+def test_a_line_that_was_cut_short_is_never_taken_for_a_changed_one(payload: bytes) -> None:
+    """Cut within its length too: `00000` and `000001` are numbers that even five or six bytes reach."""
+    line = frame(b"\0" * 32, b"{}", payload)
+    assert not [size for size in range(min(len(line), 300)) if overruns(line[:size])]
+    assert not overruns(line[:-1]) and overruns(line[:-1] + b" ")

@@ -7,13 +7,17 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.intake.events import Ledger, stored
 from tests.sim.intake import Simulation
 
 from interlock.intake import Committer, Job, Outcome
 from interlock.intake import commit as commit_module
-from interlock.intake.decide import Known, decide
+from interlock.intake.correct import _Correcting
+from interlock.intake.decide import Known, decide, reversal_key
+from interlock.intake.periods import Standing
+from interlock.intake.records import Draft, known_of
 from interlock.log.journal import Journal
 
 SEEDS = int(os.environ.get("INTERLOCK_TEST_SEEDS", "200"))
@@ -70,10 +74,10 @@ class AWindow(Committer):
 class AnsweredBeforeItIsWritten(Committer):
     """What the journal says is not waited for."""
 
-    def _write(self, group: commit_module._Group) -> None:
-        super()._write(group)
-        for _, record in group.records:
-            record.error = None
+    def write(self, drafts: Sequence[Draft]) -> None:
+        super().write(drafts)
+        for draft in drafts:
+            draft.error = None
 
 
 class BlindWithinARequest(Committer):
@@ -87,7 +91,62 @@ class BlindWithinARequest(Committer):
             return super().commit(jobs)
 
 
-PLANTED = [KnownAfterTheAnswer, NeverCaughtUp, AWindow, AnsweredBeforeItIsWritten, BlindWithinARequest]
+class ReversalNotKnown(Committer):
+    """The index learns of the replacement alone, until it reads the log again."""
+
+    def write(self, drafts: Sequence[Draft]) -> None:
+        def without(draft: _Correcting) -> dict[bytes, Known]:
+            one = draft.item.replacement
+            return {one.key: Known(one.content, draft.seq)} if one else {}
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_Correcting, "known", without)
+            super().write(drafts)
+
+
+class ReplacementAlone(Committer):
+    """Reversal and replacement are two records, and the disk may take one of them."""
+
+    def write(self, drafts: Sequence[Draft]) -> None:
+        apart: list[Draft] = []
+        for draft in drafts:
+            if isinstance(draft, _Correcting) and draft.item.replacement:
+                replacement = commit_module._Events("events.counted", draft.origin)
+                replacement.put(draft.item.replacement, draft.item.replacement.key)
+                draft.item = msgspec.structs.replace(draft.item, replacement=None)
+                apart.append(replacement)
+            apart.append(draft)
+        super().write(apart)
+
+
+class ClosingForgotten(Committer):
+    """A closing is known from the log only, when it is read again."""
+
+    def closings(self, tenant: str) -> list[Standing]:
+        self._index._closings.clear()
+        return super().closings(tenant)
+
+
+class OriginalNotLookedUp(Committer):
+    """Whether an event was taken back is looked up for the first correction of a request only."""
+
+    def find(self, keys: Sequence[bytes]) -> dict[bytes, Known]:
+        known = super().find(keys)
+        reversals = {reversal_key(key) for key in keys}
+        return {key: one for key, one in known.items() if key not in reversals or key == keys[0]}
+
+
+PLANTED = [
+    KnownAfterTheAnswer,
+    NeverCaughtUp,
+    AWindow,
+    AnsweredBeforeItIsWritten,
+    BlindWithinARequest,
+    ReversalNotKnown,
+    ReplacementAlone,
+    ClosingForgotten,
+    OriginalNotLookedUp,
+]
 
 
 @pytest.mark.parametrize("planted", PLANTED)
@@ -121,6 +180,6 @@ def test_the_index_is_a_view(tmp_path: Path) -> None:
     (tmp_path / "a/index").rename(tmp_path / "b/index")
     foreign = Ledger(tmp_path / "b")
     assert isinstance(foreign.journal, Journal)
-    own = [key for record in stored(tmp_path / "b") for key in commit_module.known_of(record)]
+    own = [key for record in stored(tmp_path / "b") for key in known_of(record)]
     assert set(foreign.index.find(own)) == set(own) and foreign.index.count == len(own)
     foreign.close()

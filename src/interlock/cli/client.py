@@ -13,6 +13,7 @@ from interlock.datadir import default_data_dir
 from interlock.errors import CODES, InterlockError, LocalError, TransientError
 
 DEFAULT_URL = "http://127.0.0.1:8082"
+DEFAULT_API_URL = "http://127.0.0.1:8081"
 CONNECT_S = 5.0
 TIMEOUT_S = 60.0
 LONG_S = 3600.0
@@ -30,6 +31,10 @@ class _Refusal(msgspec.Struct):
     error: _Error
 
 
+class _Items(msgspec.Struct):
+    items: list[Any]
+
+
 class NoServer(TransientError):
     """Nobody answers at the URL."""
 
@@ -41,14 +46,22 @@ def data_dir(args: Any) -> Path:
 
 def url(variable: str = "INTERLOCK_URL", default: str = DEFAULT_URL) -> str:
     """The environment's or the default, without a trailing slash. Raises: LocalError."""
-    text = os.environ.get(variable, "") or default
+    return _checked(variable, os.environ.get(variable, "") or default)
+
+
+def _api_url(args: Any) -> str:
+    """The api port's: `--api-url`, INTERLOCK_EVENTS_URL or the default. Raises: LocalError."""
+    return _checked("--api-url", args.api_url) if args.api_url else url("INTERLOCK_EVENTS_URL", DEFAULT_API_URL)
+
+
+def _checked(name: str, text: str) -> str:
     try:
         parts = urlsplit(text)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         good = False
     if not good:
-        raise LocalError(f"{variable} is {text!r}; write http://HOST:PORT", field=variable)
+        raise LocalError(f"{name} is {text!r}; write http://HOST:PORT", field=name)
     return text.rstrip("/")
 
 
@@ -58,12 +71,29 @@ def call(args: Any, method: str, path: str, *, params: Mapping[str, str | None] 
     Raises: NoServer. LocalError: no key. InterlockError with the server's own code: it refused.
     """
     given = {name: value for name, value in (params or {}).items() if value is not None}
-    return _decoded(_exchange(args, method, f"{path}?{urlencode(given)}" if given else path, body))
+    return _decoded(_exchange(url(), _key(args), method, f"{path}?{urlencode(given)}" if given else path, body))
+
+
+def call_api(args: Any, method: str, path: str, *, body: Any = None) -> Any:
+    """One call of the api port, with the key of a tenant's program. An answer item by item is one, whatever its status.
+
+    Raises: as `call`.
+    """
+    key = os.environ.get("INTERLOCK_EVENTS_KEY", "")
+    if not key:  # never the admin's: it is not for that port, which may be another machine's
+        raise LocalError("no key: set INTERLOCK_EVENTS_KEY to one that holds the scope", code="key_missing")
+    base = _api_url(args)
+    try:
+        return _decoded(_exchange(base, _printable(key), method, path, body))
+    except NoServer as error:
+        raise NoServer(
+            f"no server at {base}: start one with `interlock serve`, or name its api port: --api-url"
+        ) from error
 
 
 def lines(args: Any, path: str) -> list[Any]:
     """The JSON lines of one GET, which may take its time. Raises: as `call`."""
-    return [_decoded(line) for line in _exchange(args, "GET", path, None, LONG_S).splitlines()]
+    return [_decoded(line) for line in _exchange(url(), _key(args), "GET", path, None, LONG_S).splitlines()]
 
 
 def segment(text: str) -> str:
@@ -82,17 +112,20 @@ def _key(args: Any) -> str:
                 f"no key: set INTERLOCK_KEY, or make {path} readable (a server writes it when it first starts)",
                 code="key_missing",
             ) from error
+    return _printable(key)
+
+
+def _printable(key: str) -> str:
     if not key.isascii() or not key.isprintable():
         raise LocalError("the key holds characters that no key has", code="key_unknown")
     return key
 
 
-def _exchange(args: Any, method: str, target: str, body: Any, timeout_s: float = TIMEOUT_S) -> bytes:
+def _exchange(base: str, key: str, method: str, target: str, body: Any, timeout_s: float = TIMEOUT_S) -> bytes:
     """The body of a good answer."""
-    base = url()
     connection = _connected(base)
     try:
-        headers = {"Authorization": f"Bearer {_key(args)}", "Content-Type": "application/json"}
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         assert connection.sock is not None
         connection.sock.settimeout(timeout_s)
         data = None if body is None else msgspec.json.encode(body)
@@ -105,7 +138,7 @@ def _exchange(args: Any, method: str, target: str, body: Any, timeout_s: float =
         connection.close()
     if len(answer) > ANSWER_BYTES_MAX:
         raise InterlockError(f"{base} answers with more than {ANSWER_BYTES_MAX} bytes", code="upstream_invalid")
-    if response.status >= 400:
+    if response.status >= 400 and not _has_items(answer):
         raise refusal(base, response.status, answer)
     return answer
 
@@ -121,6 +154,13 @@ def _connected(base: str) -> http.client.HTTPConnection:
         why = "no server" if isinstance(error, ConnectionRefusedError) else f"cannot connect ({error})"
         raise NoServer(f"{why} at {base}: start one with `interlock serve`, or set INTERLOCK_URL") from error
     return connection
+
+
+def _has_items(answer: bytes) -> bool:
+    try:
+        return bool(msgspec.json.decode(answer, type=_Items).items)
+    except msgspec.DecodeError:
+        return False
 
 
 def refusal(base: str, status: int, answer: bytes) -> InterlockError:

@@ -57,11 +57,16 @@ async def body(request: Request) -> bytes:
     return b"".join(parts)
 
 
-async def decoded(request: Request, type_: type[T]) -> T:
-    """The JSON body as `type_`. Raises: LocalError: its type, syntax or a field is wrong."""
+def check_json(request: Request) -> None:
+    """Raises: LocalError `unsupported_media_type`: the body is told to be another."""
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media != "application/json":
         raise LocalError(f"the body is {media or 'of no type'!r}", code="unsupported_media_type", field="content-type")
+
+
+async def decoded(request: Request, type_: type[T]) -> T:
+    """The JSON body as `type_`. Raises: LocalError: its type, syntax or a field is wrong."""
+    check_json(request)
     value = strictjson.loads(await body(request))
     try:
         return msgspec.convert(value, type_)

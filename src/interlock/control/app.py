@@ -19,9 +19,11 @@ from starlette.routing import Route
 
 from interlock.control import views
 from interlock.control.answers import body, decoded, json, on_error, query
+from interlock.control.corrections import Corrections
 from interlock.control.events import Events
 from interlock.control.gate import Gate
 from interlock.control.instants import rfc3339
+from interlock.control.periods import Periods
 from interlock.control.service import Control
 from interlock.errors import InterlockError, LocalError
 from interlock.identity import Key, Revoked, Scope
@@ -63,7 +65,7 @@ def control_app(control: Control) -> Starlette:
 
 
 def api_app(control: Control) -> Starlette:
-    """The api port: what a key's own tenant used (`usage:read`), and events that are to be counted (`events:write`)."""
+    """The api port: what a key's own tenant used, events that are to be counted, their corrections, closed periods."""
     at = _ApiPort(control, own=True)
     routes = [
         Route("/healthz", _healthz),
@@ -72,9 +74,17 @@ def api_app(control: Control) -> Starlette:
         Route("/v1/explain/{request_id}", at.explain),
         Route("/v1/events", at.take_events, methods=["POST"]),
         Route("/api/v1/events", at.take_openmeter_events, methods=["POST"]),
+        Route("/v1/corrections", at.correct, methods=["POST"]),
+        Route("/v1/periods", at.list_periods, methods=["GET"]),
+        Route("/v1/periods", at.close_period, methods=["POST"]),
     ]
-    writing: dict[str, Scope] = {"/v1/events": "events:write", "/api/v1/events": "events:write"}
-    return _app(control, routes, "usage:read", ("/healthz",), writing)
+    scopes: dict[str, Scope] = {
+        "/v1/events": "events:write",
+        "/api/v1/events": "events:write",
+        "/v1/corrections": "events:correct",
+        "/v1/periods": "periods:close",
+    }
+    return _app(control, routes, "usage:read", ("/healthz",), scopes)
 
 
 def _app(
@@ -132,6 +142,8 @@ class _ApiPort(_Questions):
     def __init__(self, control: Control, *, own: bool) -> None:
         super().__init__(control, own=own)
         self._events = Events(control.intake, control.clock)
+        self._corrections = Corrections(control.intake, control.clock, self._events.room)
+        self._periods = Periods(control.intake)
 
     async def take_events(self, request: Request) -> Response:
         query(request, ())
@@ -140,6 +152,18 @@ class _ApiPort(_Questions):
     async def take_openmeter_events(self, request: Request) -> Response:
         query(request, ())
         return await self._events.take_openmeter(request)
+
+    async def correct(self, request: Request) -> Response:
+        query(request, ())
+        return await self._corrections.take(request)
+
+    async def list_periods(self, request: Request) -> Response:
+        query(request, ())
+        return await self._periods.list(request)
+
+    async def close_period(self, request: Request) -> Response:
+        query(request, ())
+        return await self._periods.close(request)
 
 
 class _ControlPort(_Questions):

@@ -5,7 +5,8 @@ POST /api/v1/events is the same as OpenMeter's clients speak it: 204 if everythi
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 import msgspec
@@ -41,14 +42,19 @@ def batch(text: bytes, origin: Origin, now_s: float) -> list[Item]:
     if len(text) > LIST_BYTES_MAX:
         what = f"a list has at most {LIST_BYTES_MAX} bytes; send lines (application/x-ndjson) instead"
         raise LocalError(what, code="body_too_large", field="body")
+    events = items_of(text, "events")
+    _count(len(events))
+    return [read_json(event, origin, now_s) for event in events]
+
+
+def items_of(text: bytes, what: str) -> list[bytes]:
+    """The members of a JSON list, undecoded. Raises: LocalError: it is no list, or no JSON."""
     try:
-        events = msgspec.json.decode(text, type=list[msgspec.Raw])
+        return [bytes(item) for item in msgspec.json.decode(text, type=list[msgspec.Raw])]
     except msgspec.ValidationError as error:
-        raise LocalError("a batch is a JSON list of events", field="body") from error
+        raise LocalError(f"a batch is a JSON list of {what}", field="body") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise LocalError(f"the body is not acceptable JSON: {error}", code="invalid_json", field="body") from error
-    _count(len(events))
-    return [read_json(bytes(event), origin, now_s) for event in events]
 
 
 def lines(text: bytes, origin: Origin, now_s: float) -> list[Item]:
@@ -92,14 +98,60 @@ def origin_of(key: Key) -> Origin:
     )
 
 
+def answer(outcomes: Sequence[Outcome], *, single: bool) -> Response:
+    """Item by item. `single`: the status tells the outcome; else it is 200 unless none could be written."""
+    counts = Counter(outcome.result for outcome in outcomes)
+    status = 200
+    if single and outcomes[0].code:
+        status = CODES[outcomes[0].code].status
+    elif outcomes and counts["unavailable"] == len(outcomes):
+        status = 503
+    return json({"counts": counts, "items": outcomes}, status)
+
+
+class Room:
+    """What bodies that are being read and answered hold together, bounded."""
+
+    def __init__(self) -> None:
+        self.held = 0
+        """Bytes."""
+        self.reading = asyncio.Semaphore(1)
+        """Parsing takes the process's one core: two at once would only wait."""
+
+    @asynccontextmanager
+    async def body(self, request: Request, bytes_max: int) -> AsyncIterator[bytes]:
+        """A body, in the room until the end. Raises: LocalError: too long or too slow. TransientError `busy`."""
+        parts: list[bytes] = []
+        try:
+            try:
+                async with asyncio.timeout(BODY_S):
+                    await self._received(request, parts, bytes_max)
+            except TimeoutError as error:
+                what = f"the body did not arrive within {BODY_S:g} s"
+                raise LocalError(what, code="request_timeout", field="body") from error
+            yield b"".join(parts)
+        finally:
+            self.held -= sum(map(len, parts))
+
+    async def _received(self, request: Request, parts: list[bytes], bytes_max: int) -> None:
+        """The body into `parts`, which count as held from here on."""
+        size = 0
+        async for part in request.stream():
+            parts.append(part)
+            size, self.held = size + len(part), self.held + len(part)
+            if size > bytes_max:
+                raise LocalError(f"the body is larger than {bytes_max} bytes", code="body_too_large", field="body")
+            if self.held > ROOM_BYTES:
+                raise TransientError("the server holds as many events as it may; retry", code="busy")
+
+
 class Events:
-    """The path of one process, and the room that its requests share."""
+    """The path of one process."""
 
     def __init__(self, intake: Intake, clock: Clock) -> None:
         self._intake = intake
         self._clock = clock
-        self._held = 0
-        self._reading = asyncio.Semaphore(1)  # parsing takes the process's one core: two at once would only wait
+        self.room = Room()
 
     async def take(self, request: Request) -> Response:
         """Read a request's events, commit them, and say what became of each, in order.
@@ -109,13 +161,7 @@ class Events:
         """
         reader = _reader_of(request, READERS)
         outcomes = await self._outcomes(request, reader)
-        counts = Counter(outcome.result for outcome in outcomes)
-        status = 200
-        if reader is one and outcomes[0].code:
-            status = CODES[outcomes[0].code].status
-        elif outcomes and counts["unavailable"] == len(outcomes):
-            status = 503
-        return json({"counts": counts, "items": outcomes}, status)
+        return answer(outcomes, single=reader is one)
 
     async def take_openmeter(self, request: Request) -> Response:
         """The same for OpenMeter's clients: those counted are counted, whatever the status says of the others."""
@@ -133,32 +179,11 @@ class Events:
 
     async def _outcomes(self, request: Request, reader: Reader) -> list[Outcome]:
         self._intake.check()
-        parts: list[bytes] = []
-        try:
-            try:
-                async with asyncio.timeout(BODY_S):
-                    await self._received(request, parts)
-            except TimeoutError as error:
-                what = f"the body did not arrive within {BODY_S:g} s"
-                raise LocalError(what, code="request_timeout", field="body") from error
-            origin, text = origin_of(request.state.key), b"".join(parts)
-            async with self._reading:
+        async with self.room.body(request, BODY_BYTES_MAX) as text:
+            origin = origin_of(request.state.key)
+            async with self.room.reading:
                 items = await asyncio.to_thread(reader, text, origin, self._clock.now_ns() / 1e9)
             return await self._intake.take(origin, items) if items else []
-        finally:
-            self._held -= sum(map(len, parts))
-
-    async def _received(self, request: Request, parts: list[bytes]) -> None:
-        """The body into `parts`, which count as held from here on."""
-        size = 0
-        async for part in request.stream():
-            parts.append(part)
-            size, self._held = size + len(part), self._held + len(part)
-            if size > BODY_BYTES_MAX:
-                what = f"the body is larger than {BODY_BYTES_MAX} bytes"
-                raise LocalError(what, code="body_too_large", field="body")
-            if self._held > ROOM_BYTES:
-                raise TransientError("the server holds as many events as it may; retry", code="busy")
 
 
 def _reader_of(request: Request, readers: Mapping[str, Reader]) -> Reader:

@@ -38,6 +38,9 @@ METRICS: Mapping[str, Metric] = {
     "interlock_events_total": Metric(
         "counter", ("result",), "sum", "Events that were sent in, by what became of them."
     ),
+    "interlock_corrections_total": Metric(
+        "counter", ("result",), "sum", "Corrections of events that were asked for, by what became of them."
+    ),
     "interlock_policy_info": Metric("gauge", ("version",), "max", "1 for each policy version that a process holds."),
     "interlock_deployment_ready": Metric("gauge", ("deployment",), "min", "1 if every worker may send to it."),
     "interlock_deployment_resting": Metric(

@@ -108,6 +108,7 @@ class Control:
         snapshots = read_snapshots(self.places.run, self.clock.now_ns())
         own: dict[str, float] = {"interlock_cost_nanousd_total": await asyncio.to_thread(self.ledger.cost_nanousd)}
         own |= {series("interlock_events_total", result=name): n for name, n in self.intake.results.items()}
+        own |= {series("interlock_corrections_total", result=name): n for name, n in self.intake.corrections.items()}
         if self.adoption.policy is not None:
             own[series("interlock_policy_info", version=self.adoption.policy.version)] = 1
         return render({**snapshots, "control": own})

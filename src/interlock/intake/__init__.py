@@ -1,7 +1,24 @@
 """Events from anybody, counted once: read, looked up among all that ever were, written, answered."""
 
 from interlock.intake.cloudevent import Event, Origin, Refused, read_json
-from interlock.intake.commit import STREAM, Committer, Job, Outcome
+from interlock.intake.commit import Committer, Job, Outcome
+from interlock.intake.correct import Correction, read_correction
+from interlock.intake.periods import Standing, rfc3339_us
+from interlock.intake.records import STREAM
 from interlock.intake.service import Intake
 
-__all__ = ["STREAM", "Committer", "Event", "Intake", "Job", "Origin", "Outcome", "Refused", "read_json"]
+__all__ = [
+    "STREAM",
+    "Committer",
+    "Correction",
+    "Event",
+    "Intake",
+    "Job",
+    "Origin",
+    "Outcome",
+    "Refused",
+    "Standing",
+    "read_correction",
+    "read_json",
+    "rfc3339_us",
+]

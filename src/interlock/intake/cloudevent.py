@@ -114,11 +114,11 @@ def _read(document: dict[str, Any], origin: Origin, now_s: float) -> Event:
         document = {name: value for name, value in document.items() if value is not None}
     if document.get("specversion") != "1.0":
         raise LocalError('specversion must be "1.0"', field="specversion")
-    id = _text(document, "id", ID_CHARS_MAX)
-    source = _text(document, "source", SOURCE_CHARS_MAX)
-    _text(document, "type", TYPE_CHARS_MAX)
+    id = text_of(document, "id", ID_CHARS_MAX)
+    source = text_of(document, "source", SOURCE_CHARS_MAX)
+    text_of(document, "type", TYPE_CHARS_MAX)
     if "subject" in document:
-        _text(document, "subject", SUBJECT_CHARS_MAX)
+        text_of(document, "subject", SUBJECT_CHARS_MAX)
     if origin.subjects and not is_allowed(document.get("subject", ""), origin.subjects):
         raise LocalError("the key may not report for this subject", code="subject_refused", field="subject")
     time = document.get("time")
@@ -146,7 +146,8 @@ def is_allowed(subject: str, allowed: Sequence[str]) -> bool:
     return any(subject == one or (one[-1:] == "*" and subject.startswith(one[:-1])) for one in allowed)
 
 
-def _text(document: dict[str, Any], name: str, most: int) -> str:
+def text_of(document: dict[str, Any], name: str, most: int) -> str:
+    """A member that must be a string of 1 to `most` printable characters. Raises: LocalError."""
     value = document.get(name)
     if type(value) is not str or not 0 < len(value) <= most or not value.isprintable():
         raise LocalError(f"{name} must be a string of 1 to {most} printable characters", field=name)
@@ -193,4 +194,4 @@ def _about_data(document: dict[str, Any]) -> None:
     if type(kind) is not str or not _JSON_TYPE.fullmatch(kind):
         raise LocalError("datacontenttype must be application/json", field="datacontenttype")
     if "dataschema" in document:
-        _text(document, "dataschema", SOURCE_CHARS_MAX)
+        text_of(document, "dataschema", SOURCE_CHARS_MAX)

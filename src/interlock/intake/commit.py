@@ -2,20 +2,22 @@
 
 The log is the commit. A key is known only after its record is on the disk, and the answer is given only after the key
 is known; so whatever instant a process dies at, what was answered as counted stands, and what stands is a duplicate
-when it comes again. One thread, one journal: nothing between the look-up and the write can be overtaken.
+when it comes again. One thread, one journal: nothing between the look-up and the write can be overtaken. Corrections
+(correct.py) and closings (closing.py) are decided on the same thread, and written by the same `write`.
 """
 
-from base64 import b64encode
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from interlock.clock import Clock
-from interlock.errors import InterlockError, LogUnavailable, TransientError
+from interlock.errors import InterlockError, TransientError
 from interlock.ids import new_id
 from interlock.intake.cloudevent import EVENT_BYTES_MAX, Event, Origin, Refused
 from interlock.intake.decide import Known, Result, conflict_key, decide
+from interlock.intake.periods import Standing
+from interlock.intake.records import CONFLICT, COUNTED, STREAM, Draft, closings_of, known_of, payload_of
 from interlock.log import Stored
 from interlock.log.journal import Journal
 from interlock.log.reader import JournalReader
@@ -23,13 +25,9 @@ from interlock.log.reader import JournalReader
 if TYPE_CHECKING:
     from interlock.intake.index import Index
 
-STREAM = "events/0"
-COUNTED, CONFLICT = "events.counted", "events.conflict"
 RECORD_EVENTS_MAX = 1000
 RECORD_BYTES_MAX = 960 * 1024
 """Of the events in one record: with their keys it stays below a payload's megabyte."""
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -53,34 +51,17 @@ class Job(msgspec.Struct, frozen=True):
     events: Sequence[Event | Refused]
 
 
-class Payload(msgspec.Struct, frozen=True, kw_only=True):
-    """Of both types of record."""
+class _Events(Draft):
+    """Events of one job that go into one record."""
 
-    tenant: str
-    principal: str
-    key_id: str
-    application: str
-    installation: str
-    keys: bytes
-    """16 for each event (base64 in JSON): as `Event.key`, or of a conflict as `conflict_key`."""
-    contents: bytes
-    """16 for each event: as `Event.content`."""
-    events: msgspec.Raw
-    """A JSON list of CloudEvents."""
+    __slots__ = ("events", "keys", "origin", "size")
 
-
-class _Record:
-    """Events of one job that go into one record, and whether it stands."""
-
-    __slots__ = ("error", "events", "keys", "seq", "size", "type")
-
-    def __init__(self, type: str) -> None:
-        self.type = type
+    def __init__(self, type: str, origin: Origin) -> None:
+        super().__init__(type)
+        self.origin = origin
         self.events: list[Event] = []
         self.keys: list[bytes] = []
         self.size = 0
-        self.seq = 0
-        self.error: InterlockError | None = None
 
     def put(self, event: Event, key: bytes) -> None:
         self.events.append(event)
@@ -91,24 +72,12 @@ class _Record:
     def is_full(self) -> bool:
         return len(self.events) >= RECORD_EVENTS_MAX or self.size > RECORD_BYTES_MAX - EVENT_BYTES_MAX
 
-    def payload(self, origin: Origin) -> bytes:
-        """As `Payload`. By hand: the events are JSON already."""
-        who = _encode(
-            {
-                "tenant": origin.tenant,
-                "principal": origin.principal,
-                "key_id": origin.key_id,
-                "application": origin.application,
-                "installation": origin.installation,
-                "keys": b64encode(b"".join(self.keys)).decode(),
-                "contents": b64encode(b"".join([event.content for event in self.events])).decode(),
-            }
-        )
-        return b'%b,"events":[%b]}' % (who[:-1], b",".join([event.canonical for event in self.events]))
+    def payload(self) -> bytes:
+        contents = [event.content for event in self.events]
+        return payload_of(self.origin, self.keys, contents, [event.canonical for event in self.events])
 
-    def done(self, error: LogUnavailable | None) -> None:
-        """The journal's answer."""
-        self.error = error
+    def known(self) -> dict[bytes, Known]:
+        return {key: Known(event.content, self.seq) for event, key in zip(self.events, self.keys, strict=True)}
 
 
 class _Group:
@@ -116,13 +85,13 @@ class _Group:
 
     def __init__(self, known: dict[bytes, Known]) -> None:
         self.known = known
-        self.records: list[tuple[Origin, _Record]] = []
-        self._owners: dict[bytes, _Record] = {}
+        self.records: list[_Events] = []
+        self._owners: dict[bytes, _Events] = {}
         self._plain: dict[tuple[str, int], Outcome] = {}
 
     def put(self, job: Job, results: Sequence[Result | None]) -> None:
         """Place a job's events. `results`: None for a refused one."""
-        open_records: dict[str, _Record] = {}
+        open_records: dict[str, _Events] = {}
         for event, result in zip(job.events, results, strict=True):
             if type(event) is not Event or result not in ("counted", "conflict"):
                 continue
@@ -131,8 +100,8 @@ class _Group:
                 continue  # a conflict that is kept already
             record = open_records.get(kind)
             if record is None or record.is_full:
-                record = open_records[kind] = _Record(kind)
-                self.records.append((job.origin, record))
+                record = open_records[kind] = _Events(kind, job.origin)
+                self.records.append(record)
             record.put(event, key)
             self._owners[key] = record
 
@@ -198,7 +167,7 @@ class Committer:
         self._index = index
         self._reader = reader
         self._clock = clock
-        self._reached = reached
+        self.reached = reached
         self._behind = True  # the log may hold what the index does not know
 
     def catch_up(self, stopping: Callable[[], bool] = lambda: False) -> int:
@@ -213,7 +182,7 @@ class Committer:
             seq = 0
         first = seq
         for stored in self._reader.scan(STREAM, after=seq):
-            self._index.add(known_of(stored), stored.seq, stored.chain)
+            self._index.add(known_of(stored), stored.seq, stored.chain, closings_of(stored))
             seq = stored.seq
             if stopping():
                 raise TransientError("the server is stopping", code="draining")
@@ -233,7 +202,7 @@ class Committer:
         conflicts = [conflict_key(e) for e, result in zip(events, decided, strict=True) if result == "conflict"]
         if conflicts:
             known |= self._index.find(conflicts)
-        self._reached("looked_up")
+        self.reached("looked_up")
         each = iter(decided)
         results = [[next(each) if isinstance(event, Event) else None for event in job.events] for job in jobs]
         group = _Group(known)
@@ -241,44 +210,54 @@ class Committer:
             group.put(job, of_job)
         if group.records:
             # If the disk takes only the first, none may say that it conflicts with one that does not stand.
-            group.records.sort(key=lambda placed: placed[1].type == CONFLICT)
-            self._write(group)
+            group.records.sort(key=lambda record: record.type == CONFLICT)
+            self.write(group.records)
         return [
             [group.outcome(event, result) for event, result in zip(job.events, of_job, strict=True)]
             for job, of_job in zip(jobs, results, strict=True)
         ]
 
-    def _write(self, group: _Group) -> None:
+    def find(self, keys: Sequence[bytes]) -> dict[bytes, Known]:
+        """What is known of those keys that are known; all that the log holds is. Raises: as `commit`."""
+        if self._behind:
+            self.catch_up()
+        return self._index.find(keys)
+
+    def now_ns(self) -> int:
+        """The clock that records are written by."""
+        return self._clock.now_ns()
+
+    def closings(self, tenant: str) -> list[Standing]:
+        """What a tenant closed, in order. Raises: as `commit`."""
+        if self._behind:
+            self.catch_up()
+        return self._index.closings(tenant)
+
+    def record_at(self, seq: int) -> Stored | None:
+        """A record of the stream; None: it was dropped. Raises: LogCorrupt."""
+        return self._reader.record_at(STREAM, seq)
+
+    def write(self, drafts: Sequence[Draft]) -> None:
+        """Have records written in this order, synced, and known; each draft then says whether it stands."""
         now_ns, seq = self._clock.now_ns(), self._journal.seq
         self._behind = True  # until the index knows what is about to stand
-        for origin, record in group.records:
+        for draft in drafts:
+            draft.at_ns = now_ns
             try:
-                id = new_id("batch", now_ns)
-                self._journal.stage(id, record.type, now_ns, record.payload(origin), record.done)
+                self._journal.stage(new_id("batch", now_ns), draft.type, now_ns, draft.payload(), draft.done)
             except InterlockError as error:
-                record.error = error
-        self._reached("staged")
+                draft.error = error
+        self.reached("staged")
         self._journal.flush()
-        self._reached("written")
+        self.reached("written")
         new: dict[bytes, Known] = {}
-        for _, record in group.records:
-            if record.error is None:  # they stand one after another: what fails, fails with all that follow
-                seq = record.seq = seq + 1
-                for event, key in zip(record.events, record.keys, strict=True):
-                    new[key] = Known(event.content, seq)
+        closings: list[Standing] = []
+        for draft in drafts:
+            if draft.error is None:  # they stand one after another: what fails, fails with all that follow
+                seq = draft.seq = seq + 1
+                new |= draft.known()
+                closings += draft.closings()
         assert seq == self._journal.seq, (seq, self._journal.seq)
-        self._index.add(new, seq, self._journal.chain)
-        self._reached("known")
+        self._index.add(new, seq, self._journal.chain, closings)
+        self.reached("known")
         self._behind = False
-
-
-def known_of(stored: Stored) -> dict[bytes, Known]:
-    """The keys that a record makes known. Raises: InterlockError `log_corrupt`: it was erased."""
-    if stored.record.type not in (COUNTED, CONFLICT):
-        return {}
-    if not stored.record.payload:
-        why = f"record {stored.seq} of {STREAM} was erased, and with it the keys that it made known"
-        raise InterlockError(why, code="log_corrupt")
-    payload = msgspec.json.decode(stored.record.payload, type=Payload)
-    keys, contents = payload.keys, payload.contents
-    return {keys[i : i + 16]: Known(contents[i : i + 16], stored.seq) for i in range(0, len(keys), 16)}

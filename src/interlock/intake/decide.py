@@ -42,3 +42,8 @@ def decide(events: Sequence[Event], known: Mapping[bytes, Known]) -> list[Result
 def conflict_key(event: Event) -> bytes:
     """16 bytes under which a conflict is known: sent again, it is the same conflict and is not kept twice."""
     return blake2b(event.key + event.content, digest_size=16, person=b"conflict").digest()
+
+
+def reversal_key(key: bytes) -> bytes:
+    """16 bytes under which the reversal of the event with this key is known: there is one for each at most."""
+    return blake2b(key, digest_size=16, person=b"reversal").digest()

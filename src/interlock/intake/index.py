@@ -2,7 +2,8 @@
 
 New keys are held in a dict; from `held_max` on they become a run (runs.py), and runs of like size are merged into one
 beside the work, so that there are few. `index.json` names the runs and the record up to which they are complete; what
-came later is read from the log again before anything is asked (commit.py). Lost or deleted, all of it is.
+came later is read from the log again before anything is asked (commit.py). Lost or deleted, all of it is. The closed
+periods, which are few, are in memory, and in `index.json` up to that record.
 
 It decides nothing. Its calls are one thread's; merging is another's.
 """
@@ -17,11 +18,13 @@ import msgspec
 
 from interlock.errors import TransientError
 from interlock.intake.decide import Known
+from interlock.intake.periods import Standing
 from interlock.intake.runs import Columns, Run, columns_of, merged, ordered, write_run
 from interlock.log.segments import sync_directory
 
 _log = logging.getLogger(__name__)
-FORMAT = 1
+FORMAT = 2
+"""1 knew no closed periods: it is made again, for the log may hold some."""
 HELD_MAX = 1 << 18
 """Keys held in memory: some 60 MB."""
 FAN_IN = 4
@@ -38,6 +41,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Hex: the log's chain value there, by which the log is known again."""
     runs: tuple[str, ...]
     """File names, the oldest first."""
+    closings: tuple[Standing, ...] = ()
+    """Of all records up to `through_seq`, in their order."""
 
 
 class Index:
@@ -54,6 +59,7 @@ class Index:
         self._closed = False
         manifest = self._read()
         self._through_seq, self._chain = manifest.through_seq, manifest.chain
+        self._closings = list(manifest.closings)
         self._runs = [Run(directory / name) for name in manifest.runs]
         self._number = max((int(p.stem) for p in directory.glob("*.run") if p.stem.isdecimal()), default=0)
         for path in {*directory.glob("*.run"), *directory.glob("*.new")} - {run.path for run in self._runs}:
@@ -68,6 +74,10 @@ class Index:
     def count(self) -> int:
         """Keys that are known."""
         return len(self._held) + sum(run.count for run in self._runs)
+
+    def closings(self, tenant: str) -> list[Standing]:
+        """What a tenant closed, in order."""
+        return [standing for standing in self._closings if standing.closed.tenant == tenant]
 
     def find(self, keys: Sequence[bytes]) -> dict[bytes, Known]:
         """What is known of those keys (16 bytes each) that are known."""
@@ -89,9 +99,14 @@ class Index:
                     found[keys[place]] = Known((high << 64 | low).to_bytes(16, "big"), seq)
         return found
 
-    def add(self, new: Mapping[bytes, Known], seq: int, chain: bytes) -> None:
-        """Know these keys; with them all up to record `seq` (chain value `chain`) are known."""
+    def add(self, new: Mapping[bytes, Known], seq: int, chain: bytes, closings: Sequence[Standing] = ()) -> None:
+        """Know these keys and closings; with them all up to record `seq` (chain value `chain`) are known.
+
+        A record may come twice: its keys are known by themselves, its closing by its seq.
+        """
         self._held.update(new)
+        known_seq = self._closings[-1].seq if self._closings else 0
+        self._closings += [standing for standing in closings if standing.seq > known_seq]
         if len(self._held) >= self._flush_at:
             try:
                 self._flush(seq, chain.hex())
@@ -109,7 +124,7 @@ class Index:
         with self._lock:
             self._write([], 0, "")
             runs, self._runs, self._held = self._runs, [], {}
-            self._through_seq, self._chain = 0, ""
+            self._through_seq, self._chain, self._closings = 0, "", []
         for run in runs:
             run.path.unlink(missing_ok=True)
 
@@ -183,7 +198,8 @@ class Index:
 
     def _write(self, runs: Sequence[Run], through_seq: int, chain: str) -> None:
         names = tuple(run.path.name for run in runs)
-        manifest = Manifest(format=FORMAT, through_seq=through_seq, chain=chain, runs=names)
+        closings = tuple(standing for standing in self._closings if standing.seq <= through_seq)
+        manifest = Manifest(format=FORMAT, through_seq=through_seq, chain=chain, runs=names, closings=closings)
         path = self._directory / "index.json"
         beside = path.with_suffix(".json.new")
         with beside.open("wb") as file:

@@ -9,14 +9,20 @@ import logging
 import queue
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from interlock.clock import Clock
-from interlock.errors import InterlockError, TransientError
+from interlock.errors import InterlockError, LocalError, TransientError
+from interlock.intake.closing import Answer, close_period
 from interlock.intake.cloudevent import Event, Origin, Refused
-from interlock.intake.commit import STREAM, Committer, Job, Outcome
+from interlock.intake.commit import Committer, Job, Outcome
+from interlock.intake.correct import WAVE_MAX, Correction, correct
+from interlock.intake.periods import Standing
+from interlock.intake.records import STREAM
 from interlock.log.journal import Journal
 from interlock.log.reader import JournalReader
 
@@ -27,7 +33,10 @@ WAITING_BYTES_MAX = 256 << 20
 AGAIN_S = 2.0
 """How often a log that cannot be opened is tried again."""
 
-_Answer = asyncio.Future[list[Outcome]]
+T = TypeVar("T")
+_Answer = asyncio.Future[Any]
+_Task = Callable[[Committer], Any]
+"""What is done on the intake's thread by itself, in its turn."""
 _log = logging.getLogger(__name__)
 
 
@@ -39,9 +48,11 @@ class Intake:
         self._journals = journals
         self._index = index
         self._clock = clock
-        self._queue: queue.SimpleQueue[tuple[Job, int, _Answer] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Job | _Task, int, _Answer] | None] = queue.SimpleQueue()
         self.results: Counter[str] = Counter()
         """Events answered since the start, by result."""
+        self.corrections: Counter[str] = Counter()
+        """The same, of corrections."""
         self._closing = threading.Event()
         self._waiting = 0  # bytes; only the event loop's thread touches it
         self._refusal: tuple[str, str] | None = ("not_ready", "the log of events is being read; retry")
@@ -77,13 +88,49 @@ class Intake:
         size = sum([len(event.canonical) for event in events if isinstance(event, Event)])
         if self._waiting and self._waiting + size > WAITING_BYTES_MAX:
             raise TransientError("too many events wait to be written; retry", code="busy")
+        outcomes: list[Outcome] = await self._put(Job(origin, events), size)
+        self.results.update(outcome.result for outcome in outcomes)
+        return outcomes
+
+    async def correct(self, origin: Origin, items: Sequence[Correction | Refused]) -> list[Outcome]:
+        """An outcome for each correction, in order, as `take`. Events that wait are taken between some and the next.
+
+        Raises: InterlockError: as `check`; or none is made.
+        """
+        self.check()
+        outcomes: list[Outcome] = []
+        for start in range(0, len(items), WAVE_MAX):
+            some = items[start : start + WAVE_MAX]
+            try:
+                outcomes += await self._do(partial(correct, origin=origin, items=some))
+            except InterlockError as error:
+                if not outcomes:
+                    raise
+                outcomes += [_unavailable(item, error) for item in items[start:]]
+                break
+        self.corrections.update(outcome.result for outcome in outcomes)
+        return outcomes
+
+    async def close_period(self, origin: Origin, period: str, zone: str) -> Answer:
+        """As `closing.close_period`. Raises also: InterlockError: as `check`."""
+        self.check()
+        return await self._do(lambda committer: close_period(committer, origin, period, zone))
+
+    async def periods(self, tenant: str) -> list[Standing]:
+        """What a tenant closed, in order. Raises: InterlockError: as `check`."""
+        self.check()
+        return await self._do(lambda committer: committer.closings(tenant))
+
+    async def _do(self, task: Callable[[Committer], T]) -> T:
+        done: T = await self._put(task, 0)
+        return done
+
+    async def _put(self, work: Job | _Task, size: int) -> Any:
         answer: _Answer = asyncio.get_running_loop().create_future()
         self._waiting += size
         try:
-            self._queue.put((Job(origin, events), size, answer))
-            outcomes = await answer
-            self.results.update(outcome.result for outcome in outcomes)
-            return outcomes
+            self._queue.put((work, size, answer))
+            return await answer
         finally:
             self._waiting -= size
 
@@ -131,37 +178,55 @@ class Intake:
             journal.close()
 
     def _serve(self, committer: Committer) -> None:
-        taken = self._queue.get()
-        while taken is not None:
-            group, size = [], 0
-            while taken is not None:
-                job, bytes_, answer = taken
-                group.append((job, answer))
-                size += bytes_
-                if size >= GROUP_BYTES_MAX or self._queue.empty():
-                    break
-                taken = self._queue.get()
-            _commit(committer, group)
-            if taken is not None:
-                taken = self._queue.get()
+        """Jobs that wait are committed together; a task is done by itself, in its turn."""
+        jobs: list[Job] = []
+        answers: list[_Answer] = []
+        size = 0
+        while True:
+            taken = self._queue.get()
+            if taken is not None and isinstance(taken[0], Job):
+                jobs.append(taken[0])
+                answers.append(taken[2])
+                size += taken[1]
+                if size < GROUP_BYTES_MAX and not self._queue.empty():
+                    continue
+            if jobs:
+                _do(partial(committer.commit, jobs), answers)
+                jobs, answers, size = [], [], 0
+            if taken is None:
+                return
+            work, _, answer = taken
+            if not isinstance(work, Job):
+                _do(partial(_alone, work, committer), [answer])
 
 
-def _commit(committer: Committer, group: Sequence[tuple[Job, _Answer]]) -> None:
-    """Commit, and answer each on its own loop."""
+def _alone(task: _Task, committer: Committer) -> list[Any]:
+    return [task(committer)]
+
+
+def _do(work: Callable[[], Sequence[Any]], answers: Sequence[_Answer]) -> None:
+    """Do it, and answer each on its own loop."""
     try:
-        outcomes = committer.commit([job for job, _ in group])
+        found = work()
+    except LocalError as error:  # of a task: the request was wrong
+        _tell(answers[0], error)
     except Exception as error:  # also a defect of ours: whoever waits must hear of it, and the next ones be served
         if not isinstance(error, InterlockError | OSError):
             _log.exception("events could not be committed")
         code = error.code if isinstance(error, InterlockError) else "log_unavailable"
-        for _, answer in group:
+        for answer in answers:
             _tell(answer, InterlockError(f"events could not be written: {error}", code=code))
-        return
-    for (_, answer), found in zip(group, outcomes, strict=True):
-        _tell(answer, found)
+    else:
+        for answer, one in zip(answers, found, strict=True):
+            _tell(answer, one)
 
 
-def _tell(answer: _Answer, found: list[Outcome] | InterlockError) -> None:
+def _unavailable(item: Correction | Refused, error: InterlockError) -> Outcome:
+    message = "not written; send it again"
+    return Outcome(result="unavailable", id=item.id, source=item.source, code=error.code, message=message)
+
+
+def _tell(answer: _Answer, found: object) -> None:
     def unless_gone() -> None:
         if answer.done():
             return

@@ -54,10 +54,10 @@ def frame(chain: bytes, head: bytes, payload: bytes) -> bytes:
 def overruns(rest: bytes) -> bool:
     """Whether bytes without a newline are at least as many as the line that they begin says it has.
 
-    A write that was cut short never is; so the line's end was changed.
+    A write that was cut short never is; so the line's end was changed. Cut within its length, it says nothing.
     """
     try:
-        return len(rest) >= int(rest[:8], 16) > 0
+        return len(rest) >= 8 and len(rest) >= int(rest[:8], 16) > 0
     except ValueError:
         return False
 

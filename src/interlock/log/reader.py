@@ -15,6 +15,7 @@ import msgspec
 
 from interlock.errors import LocalError
 from interlock.log.check import LogCorrupt, check_stream
+from interlock.log.lookup import record_at
 from interlock.log.record import Stored
 from interlock.log.segments import (
     Position,
@@ -182,6 +183,10 @@ class JournalReader:
         with closing(Tail(self._root / stream, stream, after)) as tail:
             while batch := tail.poll():
                 yield from batch
+
+    def record_at(self, stream: str, seq: int) -> Stored | None:
+        """One record, without reading those before it: as `lookup.record_at`."""
+        return record_at(self._root, stream, seq)
 
     def first(self, stream: str) -> int:
         """The lowest seq that is still there (or will be next): what stood before it was dropped."""

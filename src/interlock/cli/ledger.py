@@ -1,0 +1,77 @@
+"""`interlock ledger`: corrections and closed periods, asked of the api port with a tenant's key."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from interlock.cli.client import call_api
+from interlock.cli.output import Column, complain, number, say, say_csv, say_json, table
+from interlock.errors import LocalError
+from interlock.strictjson import loads
+
+EVENT_BYTES_MAX = 512 * 1024
+
+_COLUMNS = ("period", "zone", "since", "until", "closed_at", "seq", "principal", "key_id")
+
+
+def correct(args: Any) -> int:
+    """Status 1 if nothing was taken back."""
+    asked: dict[str, Any] = {"source": args.source, "id": args.id, "reason": args.reason}
+    if args.replacement is not None:
+        asked["replacement"] = _event(args.replacement)
+    [item] = call_api(args, "POST", "/v1/corrections", body=[asked])["items"]
+    if args.format == "json":
+        say_json(item)
+    elif item["result"] == "counted":
+        what = "replaced" if args.replacement is not None else "taken back"
+        say(f"{args.source} {args.id} is {what}, in record {item['seq']}")
+    elif item["result"] == "duplicate":
+        say(f"{args.source} {args.id} was corrected so already, in record {item['seq']}")
+    if "code" not in item:
+        return 0
+    field = f" ({item['field']})" if item.get("field") else ""
+    complain(f"{item['result']}: {item['message']}{field} [{item['code']}]")
+    return 1
+
+
+def close(args: Any) -> int:
+    """A period that is closed already is as good."""
+    found = call_api(args, "POST", "/v1/periods", body={"period": args.period, "zone": args.zone})
+    if args.format == "json":
+        say_json(found)
+    else:
+        so = "is closed" if found["result"] == "closed" else "was closed already"
+        say(f"{found['period']} ({found['zone']}) {so}: all before {found['until']}, in record {found['seq']}")
+    return 0
+
+
+def periods(args: Any) -> int:
+    """In the order in which they were closed."""
+    found = call_api(args, "GET", "/v1/periods")["periods"]
+    if args.format == "json":
+        say_json({"periods": found})
+    elif args.format == "csv":
+        say_csv(_COLUMNS, found)
+    else:
+        titles = ("period", "zone", "since", "until", "closed_at", "principal")
+        rows = [[*(one[name] for name in titles), number(one["seq"])] for one in found]
+        say(*table([*(Column(title.removesuffix("_at")) for title in titles), Column("record", True)], rows))
+    return 0
+
+
+def _event(place: str) -> msgspec.Raw:
+    """The event as it is written there, digit by digit. Raises: LocalError: it is no JSON, or too long. OSError."""
+    if place == "-":
+        text = sys.stdin.buffer.read(EVENT_BYTES_MAX + 1)
+    else:
+        with Path(place).open("rb") as file:
+            text = file.read(EVENT_BYTES_MAX + 1)
+    if len(text) > EVENT_BYTES_MAX:
+        raise LocalError(f"{place} is larger than {EVENT_BYTES_MAX} bytes", field="--replacement")
+    try:
+        loads(text, what=place)
+    except LocalError as error:
+        raise LocalError(error.message, field="--replacement") from error
+    return msgspec.Raw(text)
