@@ -25,6 +25,8 @@ class DataDir:
         """A view: may be deleted while nothing runs."""
         self.events_index = root / "views" / "events"
         """The same: of the keys of all events."""
+        self.tables = root / "views" / "tables"
+        """The same: Parquet files."""
         self.models = root / "models"
         self.run = root / "run"
         """Of the processes that run now; nothing in it lasts."""

@@ -135,7 +135,7 @@ def _ended(error: GaveUp | Unanswered, args: Any) -> InterlockError:
         again = "what was counted stays counted: run the same command again"
         return TransientError(f"{base} took nothing for {args.patience:g} s ({error}); {again}")
     found = refusal(base, error.status, error.body)
-    if found.code in ("not_found", "upstream_invalid"):
+    if found.code in ("not_found", "method_not_allowed", "upstream_invalid"):
         return InterlockError(f"{found.message}: is INTERLOCK_EVENTS_URL the api port?", code=found.code)
     return found
 

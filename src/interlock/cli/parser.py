@@ -13,6 +13,7 @@ BY = (
     *("tenant", "principal", "session", "mode", "tier", "deployment", "model", "day"),
     *("key", "outcome", "source", "provider"),
 )
+AGGREGATIONS = ("sum", "count", "unique_count", "min", "max", "avg", "latest")
 PASSED_ON = "local:serve"
 WHEN = "24h, 7d, 2026-11-01 or RFC 3339"
 
@@ -36,6 +37,8 @@ def make_parser() -> argparse.ArgumentParser:
     _keys(commands)
     _queries(commands)
     _ledger(commands)
+    _meters(commands)
+    _backup(commands)
     _config(commands)
     _local(commands)
     _add(commands, "status", "what runs, and how it is", "server:status", formats=("table", "json"))
@@ -117,7 +120,8 @@ def _keys(commands: "Commands") -> None:
         metavar="S",
         action="append",
         dest="scopes",
-        help="inference (default), usage:read, events:write, events:correct, periods:close or admin; repeatable",
+        help="inference (default), usage:read, events:write, events:correct, periods:close, meters:write or admin; "
+        "repeatable",
     )
     issue.add_argument("--boundary", metavar="B", default="", help="a profile of the policy")
     issue.add_argument("--expires", metavar="30d", default="", help="90m, 12h or 30d from now (default: never)")
@@ -164,7 +168,8 @@ interlock ledger import --type tokens --source shop --id order --time sold_at --
 
 
 def _ledger(commands: "Commands") -> None:
-    group = _group(commands, "ledger", "events: import, correct them, close periods")
+    group = _group(commands, "ledger", "events: import, list, correct them, close periods")
+    _ledger_events(group)
     _corrections(group)
     parser = group.add_parser("import", help="send files of past events", description=_IMPORT, epilog=_IMPORT_EPILOG)
     parser.set_defaults(run="importing:run")
@@ -209,6 +214,16 @@ def _ledger(commands: "Commands") -> None:
     )
     work.add_argument("--progress", action="store_true", help="on stderr even if that is no terminal")
     work.add_argument("--format", choices=("table", "json"), default="table")
+
+
+def _ledger_events(group: "Commands") -> None:
+    events = _add(group, "events", "a tenant's events as they count, the latest first", "events:show")
+    for name, help_ in (("type", ""), ("subject", "the customer"), ("source", ""), ("id", "")):
+        events.add_argument(f"--{name}", metavar=name[0].upper(), help=help_ or f"of this {name} only")
+    events.add_argument("--from", dest="since", metavar="WHEN", help=f"by where they count; {WHEN}")
+    events.add_argument("--to", dest="until", metavar="WHEN", help=f"exclusive; {WHEN}")
+    events.add_argument("--limit", metavar="N", type=_count, default=100, help="at most 1000 (default: %(default)s)")
+    events.add_argument("--tenant", metavar="T", default="default", help="whose (default: %(default)s)")
 
 
 def _character(text: str) -> str:
@@ -266,6 +281,45 @@ def _corrections(group: "Commands") -> None:
     for parser in (correct, close, periods):
         parser.add_argument("--api-url", metavar="URL", help="default: INTERLOCK_EVENTS_URL, or http://127.0.0.1:8081")
         parser.epilog = "INTERLOCK_EVENTS_KEY is a tenant's key that holds events:correct (correct) or periods:close."
+
+
+def _meters(commands: "Commands") -> None:
+    group = _group(commands, "meters", "what counted events come to, by window, customer and group")
+    define = _add(group, "define", "define a meter, or its next version", "meters:define", formats=("table", "json"))
+    define.add_argument("--event-type", metavar="T", required=True, help="of the events that it reads")
+    define.add_argument("--aggregation", metavar="A", required=True, help=f"one of {', '.join(AGGREGATIONS)}")
+    define.add_argument("--value", metavar="PLACE", default="", help="where the quantity stands: $.tokens")
+    define.add_argument("--group-by", metavar="NAME=PLACE", type=_label, action="append", default=[], help="repeatable")
+    define.add_argument(
+        "--where", metavar="PLACE=VALUE", type=_label, action="append", default=[], help="events that count; repeatable"
+    )
+    define.add_argument("--allow-negative", action="store_true", help="take quantities below zero")
+    define.add_argument("--description", metavar="TEXT", default="")
+    listing = _add(group, "list", "list a tenant's meters", "meters:show")
+    query = _add(group, "query", "what a meter says", "meters:query")
+    query.add_argument("--from", dest="since", metavar="WHEN", default="", help=f"a whole minute; {WHEN}")
+    query.add_argument("--to", dest="until", metavar="WHEN", default="", help=f"exclusive; {WHEN}")
+    query.add_argument("--window", choices=("minute", "hour", "day", "month"), help="default: one over all")
+    query.add_argument("--zone", metavar="ZONE", default="UTC", help="of the windows: Europe/Berlin (default: UTC)")
+    query.add_argument("--by", metavar="NAMES", help="comma-separated: the meter's groups, subject, corrects")
+    query.add_argument(
+        "--filter", metavar="NAME=VALUE", type=_label, action="append", default=[], help="of the same; repeatable"
+    )
+    query.add_argument("--version", metavar="N", type=int, help="of the meter (default: the newest that is ready)")
+    retire = _add(group, "retire", "take a meter away; its records stay", "meters:retire", formats=("table", "json"))
+    for parser in (define, query, retire):
+        parser.add_argument("slug", metavar="SLUG")
+    for parser in (define, listing, query, retire):
+        parser.add_argument("--tenant", metavar="T", default="default", help="whose meters (default: %(default)s)")
+
+
+def _backup(commands: "Commands") -> None:
+    backup = _add(
+        commands, "backup", "copy a data directory, while a server runs on it", "backup:make", formats=("table", "json")
+    )
+    backup.add_argument("file", metavar="FILE", help="a tar file that is not there yet, or - for stdout; it holds keys")
+    restore = _add(commands, "restore", "make a data directory of a backup", "backup:take", formats=("table", "json"))
+    restore.add_argument("file", metavar="FILE", help="or - for stdin; --data names a directory that is not there yet")
 
 
 def _config(commands: "Commands") -> None:

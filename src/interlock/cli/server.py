@@ -23,7 +23,7 @@ def version(args: Any) -> int:
 def status(args: Any) -> int:
     """What runs. Status 1 if something is not as it should be."""
     found = call(args, "GET", "/v1/status")
-    problems = found["config_rejected"] or found["ledger_problem"] or found["events_problem"]
+    problems = found["config_rejected"] or found["ledger_problem"] or found["events_problem"] or found["meters_problem"]
     wrong = problems or not all(one["up"] for one in found["workers"])
     if args.format == "json":
         say_json(found)
@@ -40,4 +40,6 @@ def status(args: Any) -> int:
         say("", f"the ledger is not complete: {found['ledger_problem']}")
     if found["events_problem"]:
         say("", f"events are not taken: {found['events_problem']}")
+    if found["meters_problem"]:
+        say("", found["meters_problem"])
     return int(bool(wrong))

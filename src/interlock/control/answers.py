@@ -1,6 +1,7 @@
 """HTTP answers and inputs that both ports share: one error shape, bounded bodies, no unknown parameter."""
 
 from collections.abc import Collection
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 import msgspec
@@ -29,6 +30,12 @@ def refusal(code: str, message: str, field: str | None = None) -> Response:
     if code in ("key_missing", "key_unknown", "key_expired"):
         answer.headers["www-authenticate"] = "Bearer"
     return answer
+
+
+def problem(status: int, detail: str) -> Response:
+    """RFC 9457, as OpenMeter's clients expect errors."""
+    told = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return Response(msgspec.json.encode(told), status, media_type="application/problem+json")
 
 
 def query(request: Request, allowed: Collection[str]) -> dict[str, str]:
@@ -76,7 +83,17 @@ async def decoded(request: Request, type_: type[T]) -> T:
 
 
 async def on_error(request: Request, error: Exception) -> Response:
-    """Every exception becomes the one shape; one that nobody foresaw says nothing about our insides."""
+    """Every exception becomes the one shape (below /api/: OpenMeter's); one that nobody foresaw says nothing of us."""
+    answer = _refused(request, error)
+    if not request.url.path.startswith("/api/"):
+        return answer
+    told = msgspec.json.decode(answer.body)["error"]
+    return problem(
+        answer.status_code, f"{told['code']}: {told['message']}" + f" ({told['field']})" * bool(told["field"])
+    )
+
+
+def _refused(request: Request, error: Exception) -> Response:
     if isinstance(error, InterlockError):
         return refusal(error.code, error.message, error.field)
     if isinstance(error, HTTPException):

@@ -20,9 +20,11 @@ from starlette.routing import Route
 from interlock.control import views
 from interlock.control.answers import body, decoded, json, on_error, query
 from interlock.control.corrections import Corrections
+from interlock.control.entries import EntryPaths
 from interlock.control.events import Events
 from interlock.control.gate import Gate
 from interlock.control.instants import rfc3339
+from interlock.control.meters import MeterPaths
 from interlock.control.periods import Periods
 from interlock.control.service import Control
 from interlock.errors import InterlockError, LocalError
@@ -60,31 +62,57 @@ def control_app(control: Control) -> Starlette:
         Route("/v1/config/check", at.check_config, methods=["POST"]),
         Route("/v1/config/reload", at.reload_config, methods=["POST"]),
         Route("/v1/status", at.status),
+        Route("/v1/events", EntryPaths(control, own=False).find, methods=["GET"]),
+        *_meter_routes(MeterPaths(control, own=False)),
     ]
     return _app(control, routes, "admin", ("/healthz", "/metrics"))
 
 
 def api_app(control: Control) -> Starlette:
-    """The api port: what a key's own tenant used, events that are to be counted, their corrections, closed periods."""
-    at = _ApiPort(control, own=True)
+    """The api port, for a key's own tenant: what it used and what its meters say, events that are to be counted, their
+    corrections, closed periods, and the meters themselves. `usage:read`, but for what `scopes` names."""
+    at, meters, entries = _ApiPort(control, own=True), MeterPaths(control, own=True), EntryPaths(control, own=True)
     routes = [
         Route("/healthz", _healthz),
         Route("/v1/usage", at.usage),
         Route("/v1/savings", at.savings),
         Route("/v1/explain/{request_id}", at.explain),
+        Route("/v1/events", entries.find, methods=["GET"]),
         Route("/v1/events", at.take_events, methods=["POST"]),
+        Route("/api/v1/events", entries.find_openmeter, methods=["GET"]),
         Route("/api/v1/events", at.take_openmeter_events, methods=["POST"]),
         Route("/v1/corrections", at.correct, methods=["POST"]),
         Route("/v1/periods", at.list_periods, methods=["GET"]),
         Route("/v1/periods", at.close_period, methods=["POST"]),
+        *_meter_routes(meters),
+        Route("/api/v1/meters", meters.openmeter_list, methods=["GET"]),
+        Route("/api/v1/meters", meters.openmeter_define, methods=["POST"]),
+        Route("/api/v1/meters/{slug}", meters.openmeter_show, methods=["GET"]),
+        Route("/api/v1/meters/{slug}", meters.openmeter_retire, methods=["DELETE"]),
+        Route("/api/v1/meters/{slug}/query", meters.openmeter_ask, methods=["GET", "POST"]),
     ]
     scopes: dict[str, Scope] = {
-        "/v1/events": "events:write",
-        "/api/v1/events": "events:write",
-        "/v1/corrections": "events:correct",
-        "/v1/periods": "periods:close",
+        "POST /v1/events": "events:write",
+        "POST /api/v1/events": "events:write",
+        "POST /v1/corrections": "events:correct",
+        "GET /v1/periods": "periods:close",
+        "POST /v1/periods": "periods:close",
+        "POST /v1/meters": "meters:write",
+        "DELETE /v1/meters/*": "meters:write",
+        "POST /api/v1/meters": "meters:write",
+        "DELETE /api/v1/meters/*": "meters:write",
     }
     return _app(control, routes, "usage:read", ("/healthz",), scopes)
+
+
+def _meter_routes(at: MeterPaths) -> list[Route]:
+    return [
+        Route("/v1/meters", at.show_all, methods=["GET"]),
+        Route("/v1/meters", at.define, methods=["POST"]),
+        Route("/v1/meters/{slug}", at.show, methods=["GET"]),
+        Route("/v1/meters/{slug}", at.retire, methods=["DELETE"]),
+        Route("/v1/meters/{slug}/query", at.ask, methods=["GET", "POST"]),
+    ]
 
 
 def _app(
@@ -94,7 +122,7 @@ def _app(
     open_paths: tuple[str, ...],
     scopes: Mapping[str, Scope] = MappingProxyType({}),
 ) -> Starlette:
-    """`scopes`: of paths that need another scope than the port's."""
+    """`scopes`: of what needs another scope than the port's, as `Gate`."""
     gate = Middleware(Gate, admit=control.admit, scope=scope, scopes=scopes, open_paths=open_paths)
     handlers: Mapping[Any, Any] = {InterlockError: on_error, HTTPException: on_error, Exception: on_error}
     app = Starlette(routes=routes, middleware=[gate], exception_handlers=handlers)
@@ -141,7 +169,7 @@ class _Questions:
 class _ApiPort(_Questions):
     def __init__(self, control: Control, *, own: bool) -> None:
         super().__init__(control, own=own)
-        self._events = Events(control.intake, control.clock)
+        self._events = Events(control.intake, control.clock, control.meters.admit)
         self._corrections = Corrections(control.intake, control.clock, self._events.room)
         self._periods = Periods(control.intake)
 

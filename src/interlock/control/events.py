@@ -7,14 +7,13 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from http import HTTPStatus
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from interlock.clock import Clock
-from interlock.control.answers import json
+from interlock.control.answers import json, problem
 from interlock.errors import CODES, LocalError, TransientError
 from interlock.identity import Key
 from interlock.intake import Event, Intake, Origin, Outcome, Refused, read_json
@@ -148,9 +147,11 @@ class Room:
 class Events:
     """The path of one process."""
 
-    def __init__(self, intake: Intake, clock: Clock) -> None:
+    def __init__(self, intake: Intake, clock: Clock, admit: Callable[[Origin, list[Item]], list[Item]]) -> None:
+        """`admit`: a tenant's events as its meters take them: those that they cannot read are refused."""
         self._intake = intake
         self._clock = clock
+        self._admit = admit
         self.room = Room()
 
     async def take(self, request: Request) -> Response:
@@ -174,16 +175,18 @@ class Events:
         told = [f"[{place}] {outcome.code}: {outcome.field} {outcome.message}" for place, outcome in wrong[:TOLD_MAX]]
         more = f"; and {len(wrong) - TOLD_MAX} more" if len(wrong) > TOLD_MAX else ""
         detail = f"{len(outcomes) - len(wrong)} of {len(outcomes)} events are counted: {'; '.join(told)}{more}"
-        problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-        return Response(msgspec.json.encode(problem), status, media_type="application/problem+json")
+        return problem(status, detail)
 
     async def _outcomes(self, request: Request, reader: Reader) -> list[Outcome]:
         self._intake.check()
         async with self.room.body(request, BODY_BYTES_MAX) as text:
             origin = origin_of(request.state.key)
             async with self.room.reading:
-                items = await asyncio.to_thread(reader, text, origin, self._clock.now_ns() / 1e9)
+                items = await asyncio.to_thread(self._read, reader, text, origin)
             return await self._intake.take(origin, items) if items else []
+
+    def _read(self, reader: Reader, text: bytes, origin: Origin) -> list[Item]:
+        return self._admit(origin, reader(text, origin, self._clock.now_ns() / 1e9))
 
 
 def _reader_of(request: Request, readers: Mapping[str, Reader]) -> Reader:

@@ -19,7 +19,7 @@ class Gate:
     def __init__(
         self, app: ASGIApp, admit: Admit, scope: Scope, scopes: Mapping[str, Scope], open_paths: Collection[str]
     ) -> None:
-        """`scope` is needed, but for the paths that `scopes` names."""
+        """`scope` is needed, but for what `scopes` names: `POST /v1/events`, `DELETE /v1/meters/*`."""
         self._app = app
         self._admit = admit
         self._scope = scope
@@ -31,7 +31,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         secret = secret_of(Request(scope))
-        needed = self._scopes.get(scope["path"], self._scope)
+        needed = self._needed(f"{scope['method']} {scope['path']}")
         found = self._admit(secret, needed) if secret else Denied("key_missing")
         if isinstance(found, Denied):
             message = f"{CODES[found.code].meaning} (needed: {needed})"
@@ -39,6 +39,12 @@ class Gate:
             return
         scope.setdefault("state", {})["key"] = found
         await self._app(scope, receive, send)
+
+    def _needed(self, what: str) -> Scope:
+        for name, scope in self._scopes.items():
+            if what == name or (name[-1] == "*" and what.startswith(name[:-1])):
+                return scope
+        return self._scope
 
 
 def secret_of(request: Request) -> str:

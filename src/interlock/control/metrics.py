@@ -41,6 +41,9 @@ METRICS: Mapping[str, Metric] = {
     "interlock_corrections_total": Metric(
         "counter", ("result",), "sum", "Corrections of events that were asked for, by what became of them."
     ),
+    "interlock_meters_behind_records": Metric(
+        "gauge", (), "max", "Records of events that are on the disk and not in the meters yet."
+    ),
     "interlock_policy_info": Metric("gauge", ("version",), "max", "1 for each policy version that a process holds."),
     "interlock_deployment_ready": Metric("gauge", ("deployment",), "min", "1 if every worker may send to it."),
     "interlock_deployment_resting": Metric(

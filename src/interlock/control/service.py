@@ -16,10 +16,12 @@ from interlock.datadir import DataDir
 from interlock.errors import ConfigError, InterlockError
 from interlock.identity import CONFIG, IDENTITY, Denied, Generation, Identity, Key, Scope, SharedDirectory, ensure_admin
 from interlock.intake import Intake
+from interlock.intake.records import STREAM as EVENTS
 from interlock.ledger import Ledger
-from interlock.log.reader import JournalReader
+from interlock.log.reader import JournalReader, last_seq
 from interlock.log.sqlite import SqliteLog
 from interlock.log.verify import StreamReport, verify
+from interlock.meters import Catalog, Meters, Registry
 
 FOLD_S = 0.2
 """How far the view may lag when nobody asks; a question folds first."""
@@ -41,6 +43,8 @@ class Control:
         self.journals = JournalReader(self.places.journal)
         self.ledger = Ledger(self.places.ledger)
         self.intake = Intake(self.places.journal, self.places.events_index, clock)
+        self.registry = Registry(self.log, clock)
+        self.meters = Meters(self.places.journal, self.places.tables, clock)
         self.identity = Identity(self.log, clock, lambda head: self.generation.raise_to(IDENTITY, head))
         self.directory = SharedDirectory(self.log, self.generation)
         self.adoption = Adoption(self.log, config_path, clock, lambda head: self.generation.raise_to(CONFIG, head))
@@ -61,7 +65,9 @@ class Control:
             if self.adoption.policy is None:
                 raise
         await self.fold()
+        await self.refresh_meters()
         self.intake.start()
+        self.meters.start()
 
     async def run(self) -> None:
         """Fold and watch until cancelled."""
@@ -72,6 +78,7 @@ class Control:
     def close(self) -> None:
         """Give everything back."""
         self.intake.close()
+        self.meters.close()
         self.ledger.close()
         self.log.close()
         self.generation.close()
@@ -99,6 +106,19 @@ class Control:
                 raise
             self.problem = error.message
 
+    @property
+    def catalog(self) -> Catalog:
+        """The meters of all tenants, as of `refresh_meters`."""
+        return self.registry.catalog
+
+    async def refresh_meters(self) -> None:
+        """Take up definitions, whoever wrote them."""
+        self.meters.adopt(await self.registry.refresh())
+
+    async def events_head(self) -> int:
+        """The record of the events' stream up to which everybody was answered, at least."""
+        return self.intake.head or await asyncio.to_thread(last_seq, self.places.journal / EVENTS, EVENTS)
+
     def verify(self) -> Iterator[StreamReport]:
         """Check every stream's chain; one report a stream. Blocking."""
         return verify(self.places.root)
@@ -109,6 +129,7 @@ class Control:
         own: dict[str, float] = {"interlock_cost_nanousd_total": await asyncio.to_thread(self.ledger.cost_nanousd)}
         own |= {series("interlock_events_total", result=name): n for name, n in self.intake.results.items()}
         own |= {series("interlock_corrections_total", result=name): n for name, n in self.intake.corrections.items()}
+        own["interlock_meters_behind_records"] = max(0, self.intake.head - self.meters.seq)
         if self.adoption.policy is not None:
             own[series("interlock_policy_info", version=self.adoption.policy.version)] = 1
         return render({**snapshots, "control": own})
@@ -124,6 +145,7 @@ class Control:
             "ledger_problem": self.problem or None,
             "events_ready": self.intake.ready,
             "events_problem": self.intake.problem or None,
+            "meters_problem": self.meters.problem or None,
             "workers": [
                 {"worker": slot, "up": bool(found[series("interlock_worker_up", worker=slot)])}
                 for slot, found in snapshots.items()

@@ -2,7 +2,7 @@
 
 from interlock.identity.directory import Denied, Directory
 from interlock.identity.generation import CONFIG, IDENTITY, Generation, SharedDirectory
-from interlock.identity.rules import SCOPES, duration_ns
+from interlock.identity.rules import SCOPES, check_tenant, duration_ns
 from interlock.identity.service import Identity, Issued, Listed, ensure_admin
 from interlock.identity.value import KEY_PREFIX, STREAM, Key, Revoked, Scope, Tenant
 
@@ -23,6 +23,7 @@ __all__ = [
     "Scope",
     "SharedDirectory",
     "Tenant",
+    "check_tenant",
     "duration_ns",
     "ensure_admin",
 ]

@@ -170,6 +170,11 @@ class Committer:
         self.reached = reached
         self._behind = True  # the log may hold what the index does not know
 
+    @property
+    def seq(self) -> int:
+        """Of the last record that stands."""
+        return self._journal.seq
+
     def catch_up(self, stopping: Callable[[], bool] = lambda: False) -> int:
         """Know all that the log holds; how many records were read. Before this nothing may be committed.
 

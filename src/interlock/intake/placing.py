@@ -42,6 +42,10 @@ class Closings:
     def __init__(self) -> None:
         self._tenants: dict[str, _Tenant] = {}
 
+    def __contains__(self, tenant: str) -> bool:
+        """Whether the tenant has closed anything."""
+        return tenant in self._tenants
+
     def add(self, tenant: str, closing: Closing) -> None:
         """In the order of the stream. One that ends no later than the one before closes nothing, and is passed over."""
         found = self._tenants.setdefault(tenant, _Tenant())

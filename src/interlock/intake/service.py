@@ -53,6 +53,7 @@ class Intake:
         """Events answered since the start, by result."""
         self.corrections: Counter[str] = Counter()
         """The same, of corrections."""
+        self._committer: Committer | None = None
         self._closing = threading.Event()
         self._waiting = 0  # bytes; only the event loop's thread touches it
         self._refusal: tuple[str, str] | None = ("not_ready", "the log of events is being read; retry")
@@ -72,6 +73,11 @@ class Intake:
         """Why events will not be taken by waiting; empty: they are, or will be once the log is read."""
         refusal = self._refusal
         return refusal[1] if refusal and refusal[0] != "not_ready" else ""
+
+    @property
+    def head(self) -> int:
+        """The last record that is on the disk, none that was answered for after it; 0: not known."""
+        return self._committer.seq if self._committer else 0
 
     def check(self) -> None:
         """Raises: InterlockError: nothing can be taken now; anew each time, for an error keeps what raised it alive."""
@@ -170,6 +176,7 @@ class Intake:
             try:
                 committer = Committer(journal, index, JournalReader(self._journals), self._clock)
                 committer.catch_up(self._closing.is_set)
+                self._committer = committer
                 self._refusal = None
                 self._serve(committer)
             finally:

@@ -59,6 +59,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """All rows of the log up to this record are in the files."""
     chain: str = ""
     """Hex: the log's chain value there."""
+    notes: dict[str, int] = {}
+    """What the filler keeps with its rows."""
     next: int = 1
     """A number that no file has had."""
     columns: dict[str, list[tuple[str, str]]]

@@ -1,7 +1,7 @@
 """A place's manifest, and how it changes: files first, then the manifest that names them."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -150,6 +150,7 @@ class Change:
         gone: Sequence[File] = (),
         leaving: Sequence[File] = (),
         through: tuple[int, str] | None = None,
+        notes: Mapping[str, int] | None = None,
     ) -> None:
         """Name what was kept. `gone`: files that it stands for. `leaving`: files that are marked so."""
         manifest = self._state.manifest
@@ -160,7 +161,9 @@ class Change:
             if file.name not in without
         ]
         seq, chain = through or (manifest.seq, manifest.chain)
-        self._state.adopt(replace(manifest, files=(*files, *self._fresh), seq=seq, chain=chain), without)
+        kept = dict(manifest.notes if notes is None else notes)
+        new = replace(manifest, files=(*files, *self._fresh), seq=seq, chain=chain, notes=kept)
+        self._state.adopt(new, without)
         self._fresh = []
         self._reached("adopted")
 

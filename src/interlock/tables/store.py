@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -34,6 +35,13 @@ CACHE_BYTES_MAX = 4 << 30
 """Of the copies of a store's files."""
 
 _log = logging.getLogger(__name__)
+
+
+class View(NamedTuple):
+    """What stands at one instant."""
+
+    notes: Mapping[str, int]
+    files: Sequence[File]
 
 
 class Tables:
@@ -85,25 +93,31 @@ class Tables:
         manifest = self._state.manifest
         return manifest.seq, manifest.chain
 
-    def commit(self, rows: Mapping[str, Columns], seq: int, chain: str) -> None:
+    @property
+    def notes(self) -> Mapping[str, int]:
+        """As the last commit left them."""
+        return self._state.manifest.notes
+
+    def commit(self, rows: Mapping[str, Columns], seq: int, chain: str, notes: Mapping[str, int] | None = None) -> None:
         """Add rows to any number of tables, all or none: they and `through` are on the disk when this returns.
 
         Args:
             rows: by table, then by column: str, int, bool, float or None; DECIMAL as text (digits beyond the
                 scale are rounded), DATE as days and TIMESTAMP as microseconds since 1970. A table without rows
                 may be missing.
-            seq, chain: the record up to which these are the log's rows; beyond `through`.
+            seq, chain: the record up to which these are the log's rows; beyond `through`, or with other notes there.
+            notes: the filler's own, kept with the rows; None: as they are.
         Raises: LocalError: the rows are not a table's, or `seq` goes back. TransientError `view_unavailable`: the
             disk or network failed. After either it may be called again with the same rows.
         """
         done = self._state.manifest.seq
-        if seq <= done:
+        if seq < done or (seq == done and (notes is None or notes == self.notes)):
             raise LocalError(f"record {seq} is not after {done}", field="seq")
         counts = {name: count_rows(self._table(name), columns) for name, columns in rows.items()}
         with self._state.change(self._reached) as change:
             for name in sorted(name for name, n in counts.items() if n):
-                change.keep(self._writer.write(self._tables[name], rows[name]), name, (done + 1, seq))
-            change.adopt(through=(seq, chain))
+                change.keep(self._writer.write(self._tables[name], rows[name]), name, (min(done + 1, seq), seq))
+            change.adopt(through=(seq, chain), notes=notes)
 
     def files(
         self, table: str, tenant: str | None = None, first_day: date | None = None, last_day: date | None = None
@@ -113,9 +127,20 @@ class Tables:
 
         Raises: Damaged: one of them is. LocalError: no such table. TransientError `view_unavailable`.
         """
+        return self.fetch(self.view(table, tenant, first_day, last_day).files)
+
+    def view(
+        self, table: str, tenant: str | None = None, first_day: date | None = None, last_day: date | None = None
+    ) -> View:
+        """The same files, not fetched yet, and the notes that were committed with them."""
         self._table(table)
         first, last = (day.isoformat() if day else None for day in (first_day, last_day))
-        return self._place.fetch(wanted(self._state.manifest.files, table, tenant, first, last))
+        manifest = self._state.manifest
+        return View(manifest.notes, wanted(manifest.files, table, tenant, first, last))
+
+    def fetch(self, files: Sequence[File]) -> list[str]:
+        """As `files`, of a view."""
+        return self._place.fetch(files)
 
     def compact(self, stopping: Callable[[], bool] = lambda: False) -> bool:
         """One merge, of at most `plan.STEP_ROWS_MAX` rows: seconds. Whether it did anything, so may be called again.

@@ -1,0 +1,74 @@
+"""What a record of the events' stream adds and takes back, and where that counts. Pure.
+
+An event counts at its own time; one whose period was closed before it came, and one taken back from a closed period,
+count when the log took them, naming the period. What is placed depends on the records before it alone.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
+
+from interlock.intake import records
+from interlock.intake.periods import Closed
+from interlock.intake.placing import Closing, Closings
+from interlock.intake.records import Corrected, Payload
+from interlock.log import Stored
+from interlock.meters.measure import Who
+
+_EPOCH = datetime(1970, 1, 1)
+
+
+class Movement(NamedTuple):
+    """Events of one record that all count, or all count no more."""
+
+    who: Who
+    sign: int
+    """Plus or minus one."""
+    events: bytes
+    """A JSON list, as the log holds them."""
+    at_us: int
+    seq: int
+    original: tuple[int, int] | None = None
+    """Of a reversal: the original's record, when it was written (Unix microseconds) and its seq."""
+
+    def place(self, closings: Closings, time_us: int) -> tuple[int, str]:
+        """Where an event of it counts (Unix microseconds), and the closed period that it belongs to, if any."""
+        if self.original is None:
+            return closings.place(self.who.tenant, time_us, self.at_us, self.seq)
+        return closings.place_reversal(self.who.tenant, time_us, *self.original, self.at_us, self.seq)
+
+
+def movements(stored: Stored) -> Iterator[Movement]:
+    """Of one record: none of most types. Raises: msgspec.DecodeError: it was erased."""
+    at_us, seq = stored.record.at_ns // 1000, stored.seq
+    match stored.record.type:
+        case records.COUNTED:
+            payload = msgspec.json.decode(stored.record.payload, type=Payload)
+            yield Movement(_who(payload), 1, bytes(payload.events), at_us, seq)
+        case records.CORRECTED:
+            corrected = msgspec.json.decode(stored.record.payload, type=Corrected)
+            events = msgspec.json.decode(corrected.events, type=list[msgspec.Raw])
+            original = corrected.originals[0]
+            who = _who(corrected)
+            yield Movement(who, -1, b"[%b]" % bytes(events[0]), at_us, seq, (original.at_ns // 1000, original.seq))
+            if events[1:]:
+                yield Movement(who, 1, b"[%b]" % bytes(events[1]), at_us, seq)
+
+
+def closed(stored: Stored) -> tuple[str, Closing] | None:
+    """The tenant and the period that a record closes."""
+    if stored.record.type != records.CLOSED:
+        return None
+    payload = msgspec.json.decode(stored.record.payload, type=Closed)
+    return payload.tenant, Closing(stored.seq, payload.period, payload.since_us, payload.until_us)
+
+
+def time_text(time_us: int) -> str:
+    """As events are stored with: `YYYY-MM-DDTHH:MM:SS[.ffffff]Z`."""
+    return (_EPOCH + timedelta(microseconds=time_us)).isoformat() + "Z"
+
+
+def _who(payload: Payload) -> Who:
+    return Who(payload.tenant, payload.principal, payload.application, payload.installation, payload.key_id)
