@@ -3,6 +3,7 @@
 import csv
 import io
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -252,6 +253,8 @@ def test_savings_and_config_and_status(run: Run, used: ControlProcess, env: dict
 
 def test_the_answers_are_the_same_without_a_server(run: Run, used: ControlProcess, env: dict[str, str]) -> None:
     data = ("--data", str(used.data_dir), "--format", "json")
+    kept = good(run("checkpoint", env=env))  # so that none is written meanwhile
+    assert kept == good(run("checkpoint", "--data", str(used.data_dir)))
     for argv in (("usage", "--by", "model"), ("savings",), ("explain", "req_done"), ("verify",)):
         assert decoded(run(*argv, *data)) == decoded(run(*argv, "--format", "json", env=env)), argv
     fallen_back = run("usage", *data, env=NOWHERE)
@@ -280,6 +283,26 @@ def test_a_changed_byte_is_found(run: Run, tmp_path: Path) -> None:
     assert found.returncode == 1 and "BROKEN" in found.stdout and "usage/0 seq" in found.stderr
     usage = run("usage", *data)
     assert usage.returncode == 1 and "not complete" in usage.stderr
+
+
+def test_a_cut_tail_is_found_by_what_was_kept(run: Run, tmp_path: Path) -> None:
+    process = ControlProcess(tmp_path / "data").start()
+    data, here = ("--data", str(process.data_dir)), {"INTERLOCK_URL": process.url, "INTERLOCK_KEY": process.admin}
+    kept = tmp_path / "kept.json"
+    kept.write_text(good(run("checkpoint", env=here)))
+    assert "signed  checkpoint " in run("status", env=here).stdout
+    good(run("verify", "--checkpoint", str(kept), env=here))
+    process.stop()
+    good(run("verify", "--checkpoint", str(kept), *data))
+    shutil.rmtree(process.data_dir / "journal" / "checkpoints")
+    good(run("verify", *data))
+    found = run("verify", "--checkpoint", str(kept), *data)
+    assert found.returncode == 1 and "checkpoints were cut off" in found.stderr
+    assert "64 hex digits" in bad(run("verify", "--public-key", "x", *data), 2)
+    assert "nowhere.json" in bad(run("verify", "--checkpoint", "nowhere.json", *data), 1)
+    kept.write_text("{}")
+    assert "this is no checkpoint" in bad(run("verify", "--checkpoint", str(kept), *data), 2)
+    assert "holds no checkpoint" in bad(run("checkpoint", *data), 1)
 
 
 def test_config_check_lists_every_mistake(run: Run, tmp_path: Path) -> None:

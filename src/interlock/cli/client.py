@@ -61,9 +61,15 @@ def call(args: Any, method: str, path: str, *, params: Mapping[str, str | None] 
     return _decoded(_exchange(args, method, f"{path}?{urlencode(given)}" if given else path, body))
 
 
-def lines(args: Any, path: str) -> list[Any]:
-    """The JSON lines of one GET, which may take its time. Raises: as `call`."""
-    return [_decoded(line) for line in _exchange(args, "GET", path, None, LONG_S).splitlines()]
+def lines(args: Any, path: str, body: Any = None) -> list[Any]:
+    """The JSON lines of one GET (with a body: POST), which may take its time. Raises: as `call`."""
+    answer = _exchange(args, "GET" if body is None else "POST", path, body, LONG_S)
+    return [_decoded(line) for line in answer.splitlines()]
+
+
+def text(args: Any, method: str, path: str) -> str:
+    """The answer of one call as it came, for what must be kept byte by byte. Raises: as `call`."""
+    return _exchange(args, method, path, None).decode(errors="replace")
 
 
 def segment(text: str) -> str:

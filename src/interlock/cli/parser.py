@@ -35,6 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
     _serve(commands)
     _keys(commands)
     _queries(commands)
+    _proof(commands)
     _config(commands)
     _local(commands)
     _add(commands, "status", "what runs, and how it is", "server:status", formats=("table", "json"))
@@ -44,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 _EPILOG = """Commands talk to the control port at INTERLOCK_URL (default http://127.0.0.1:8082) with INTERLOCK_KEY,
-or the admin.key in the data directory. usage, explain, savings and verify also work with no server running."""
+or the admin.key in the data directory. usage, explain, savings, verify and checkpoint also work with no server."""
 
 
 def _add(
@@ -150,7 +151,32 @@ def _queries(commands: "Commands") -> None:
         parser.add_argument("--since", metavar="WHEN", help=WHEN)
         parser.add_argument("--until", metavar="WHEN", help=f"exclusive; {WHEN}")
         parser.add_argument("--tenant", metavar="T", help="of this tenant only")
-    _add(commands, "verify", "check every hash chain of the log", "verify:verify", formats=("table", "json"))
+
+
+def _proof(commands: "Commands") -> None:
+    verify = _add(
+        commands,
+        "verify",
+        "check every hash chain of the log, and every checkpoint against it",
+        "verify:verify",
+        formats=("table", "json"),
+    )
+    verify.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="a checkpoint kept elsewhere: finds records and checkpoints that were cut off together",
+    )
+    verify.add_argument(
+        "--public-key", metavar="HEX", help="the only key that may have signed (default: checkpoint.pub)"
+    )
+    checkpoint = commands.add_parser(
+        "checkpoint",
+        help="print the newest signed checkpoint, to keep elsewhere",
+        description="Print the newest signed checkpoint, one line of JSON. Keep it as it is, on another machine, and "
+        "later give it to `interlock verify --checkpoint FILE`. A running server writes a new one first.",
+    )
+    checkpoint.add_argument("--data", metavar="DIR", help="data directory (default: interlock in the XDG data home)")
+    checkpoint.set_defaults(run="verify:checkpoint")
 
 
 def _config(commands: "Commands") -> None:
