@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 import pytest
+from tests.proof.places import Place
 
 from interlock.cli.parser import BY
 from interlock.ledger import DIMENSIONS, Opened, Refused, Settled
@@ -303,6 +304,38 @@ def test_a_cut_tail_is_found_by_what_was_kept(run: Run, tmp_path: Path) -> None:
     kept.write_text("{}")
     assert "this is no checkpoint" in bad(run("verify", "--checkpoint", str(kept), *data), 2)
     assert "holds no checkpoint" in bad(run("checkpoint", *data), 1)
+
+
+def test_a_bundle_for_a_customer(run: Run, tmp_path: Path) -> None:
+    place = Place(tmp_path / "data")
+    place.count("acme", "rival")
+    place.identity()
+    signed = place.sign()
+    data, bundle = ("--data", str(place.root)), tmp_path / "bundle"
+    of_acme = ("export", "--tenant", "acme", *data)
+    told = good(run(*of_acme, "--period", "2026-11", "--output", str(bundle)))
+    assert "events.counted        1       2" in told and signed.statement.public_key in told
+    assert run(*of_acme, "--period", "2026-11", "--output", str(bundle)).returncode == 1
+    found = subprocess.run([sys.executable, "-I", bundle / "verify.py"], capture_output=True, text=True, timeout=60)
+    assert found.returncode == 0 and "proved" in found.stdout
+    place.count("acme")
+    whole = ("--since", "2026-01-01", "--output", str(tmp_path / "b.tar"), "--format", "json")
+    done = run(*of_acme, *whole)
+    assert (
+        msgspec.json.decode(done.stdout)["newer"] == 2
+        and "2 records came after checkpoint 1, the newest" in done.stderr
+    )
+    assert good(run("export", "--verifier")) == (bundle / "verify.py").read_text()
+    for wrong, what in (
+        (("--period", "x"), "write 2026-11"),
+        ((), "either --period 2026-11, or --since"),
+        (("--period", "2026-11", "--since", "1d"), "either --period"),
+        (("--period", "2026-11", "--until", "1d"), "--until goes with --since"),
+        (("--since", "2026-11-02", "--until", "2026-11-01"), "not before --until"),
+    ):
+        assert what in bad(run(*of_acme, *wrong, "--output", str(tmp_path / "c")), 2)
+    assert "--output is missing" in bad(run(*of_acme), 2)
+    assert "no event of tenant" in bad(run(*of_acme, "--period", "2025-11", "--output", str(tmp_path / "c")), 1)
 
 
 def test_config_check_lists_every_mistake(run: Run, tmp_path: Path) -> None:

@@ -45,9 +45,16 @@ def event(id: str = "e1", origin: Origin = ORIGIN, **changes: Any) -> Event:
 class Ledger:
     """A committer on a directory; `crash` leaves it as a killed process would."""
 
-    def __init__(self, root: Path, *, held_max: int = 1 << 18, committer: type[Committer] = Committer) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        held_max: int = 1 << 18,
+        committer: type[Committer] = Committer,
+        clock: Clock | None = None,
+    ) -> None:
         self.root = root
-        self.clock: Clock = ManualClock(int(NOW_S * 1e9))
+        self.clock: Clock = clock or ManualClock(int(NOW_S * 1e9))
         self.points: list[str] = []
         self.stop_at = ""
         self.journal = Journal.open(root / "journal" / STREAM, STREAM, clock=self.clock, sync="never")

@@ -46,11 +46,10 @@ class Place:
 
     def count(self, *tenants: str, events: int = 2, time: str = "2026-11-28T10:00:00Z") -> None:
         """A record a tenant."""
-        with closing(Ledger(self.root)) as ledger:
-            ledger.clock = self.clock
+        with closing(Ledger(self.root, clock=self.clock)) as ledger:
             for tenant in tenants:
                 origin = Origin(tenant=tenant, principal="meter", key_id=f"key_of_{tenant}")
-                made = [event(f"e{next(self._numbers)}", origin, time=time) for _ in range(events)]
+                made = [event(f"e{next(self._numbers)}", origin, time=time or None) for _ in range(events)]
                 assert {outcome.result for outcome in ledger.commit(*made, origin=origin)} == {"counted"}
 
     @contextmanager

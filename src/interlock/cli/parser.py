@@ -177,6 +177,27 @@ def _proof(commands: "Commands") -> None:
     )
     checkpoint.add_argument("--data", metavar="DIR", help="data directory (default: interlock in the XDG data home)")
     checkpoint.set_defaults(run="verify:checkpoint")
+    _export(commands)
+
+
+def _export(commands: "Commands") -> None:
+    export = _add(
+        commands,
+        "export",
+        "write a bundle by which a customer verifies what was counted, without Interlock",
+        "proof:export",
+        formats=("table", "json"),
+    )
+    export.add_argument("--tenant", metavar="T", help="whose events; nobody else's are in the bundle")
+    export.add_argument("--period", metavar="2026-11", help="a month in UTC, by the events' own time")
+    export.add_argument("--since", metavar="WHEN", help=f"instead of --period; {WHEN}")
+    export.add_argument("--until", metavar="WHEN", help=f"exclusive (default: now); {WHEN}")
+    export.add_argument(
+        "--output", metavar="PATH", help="a directory that is not there yet, or a file that ends in .tar"
+    )
+    export.add_argument(
+        "--verifier", action="store_true", help="print the script that verifies bundles, and do nothing else"
+    )
 
 
 def _config(commands: "Commands") -> None:

@@ -8,6 +8,7 @@ what lies further back (check.py).
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 from interlock.clock import Clock
 from interlock.datadir import DataDir
@@ -152,19 +153,23 @@ class Checkpoints:
 
 
 def newest(places: DataDir) -> Checkpoint | None:
-    """The last checkpoint of a directory, from the end of its journal. Raises: InterlockError, OSError."""
+    """The last checkpoint of a directory. Raises: InterlockError, OSError."""
+    found = last_ones(places, 1)
+    return found[0] if found else None
+
+
+def last_ones(places: DataDir, count: int) -> list[Checkpoint]:
+    """The last checkpoints of a directory, from the end of their journal, in order. Raises: InterlockError, OSError."""
     directory = places.journal / STREAM
+    found: list[bytes] = []
     for number in reversed(segment_numbers(directory)):
-        found = None
-        for stored in _records(places, number):
-            found = stored if stored.record.type == TYPE else found
-        if found:
-            return read(found.record.payload)
-    return None
+        found = [stored.record.payload for stored in _records(directory, number) if stored.record.type == TYPE] + found
+        if len(found) >= count:
+            break
+    return [read(document) for document in found[-count:]]
 
 
-def _records(places: DataDir, number: int) -> Iterator[Stored]:
-    directory = places.journal / STREAM
+def _records(directory: Path, number: int) -> Iterator[Stored]:
     start = position_before(directory, number, STREAM)
     with closing(SegmentReader(segment_path(directory, number), STREAM, start)) as reader:
         while batch := reader.poll():
