@@ -4,8 +4,10 @@ import csv
 import io
 import resource
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -336,6 +338,28 @@ def test_a_bundle_for_a_customer(run: Run, tmp_path: Path) -> None:
         assert what in bad(run(*of_acme, *wrong, "--output", str(tmp_path / "c")), 2)
     assert "--output is missing" in bad(run(*of_acme), 2)
     assert "no event of tenant" in bad(run(*of_acme, "--period", "2025-11", "--output", str(tmp_path / "c")), 1)
+
+
+def test_views_are_checked_beside_a_server_and_thrown_away_without(run: Run, tmp_path: Path) -> None:
+    process = ControlProcess(tmp_path / "data").start()
+    data = ("--data", str(process.data_dir))
+    table = good(run("rebuild", "--check", *data)).splitlines()
+    assert table[0].split() == ["VIEW", "STATE", "POSITION", "ROWS", "DIGEST"]
+    assert [line.split()[:4] for line in table[1:]] == [
+        ["ledger", "equal", "config", "1"],
+        ["events", "equal", "events/0", "0"],
+    ]
+    process.stop()
+    with closing(sqlite3.connect(process.data_dir / "views" / "ledger.sqlite", isolation_level=None)) as db:
+        db.execute("INSERT INTO waiting VALUES ('made-up', 1)")
+    found = run("rebuild", "--check", "--format", "json", *data)
+    assert found.returncode == 1 and "made-up" in found.stderr and "the log makes nothing" in found.stderr
+    assert [one["state"] for one in msgspec.json.decode(found.stdout)["views"]] == ["different", "equal"]
+    assert "thrown away: ledger, events" in good(run("rebuild", *data))
+    process.start()
+    good(run("rebuild", "--check", *data))
+    process.stop()
+    assert "not a data directory" in bad(run("rebuild", "--data", str(tmp_path)), 1)
 
 
 def test_config_check_lists_every_mistake(run: Run, tmp_path: Path) -> None:

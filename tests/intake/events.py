@@ -52,13 +52,14 @@ class Ledger:
         held_max: int = 1 << 18,
         committer: type[Committer] = Committer,
         clock: Clock | None = None,
+        index: Path | None = None,
     ) -> None:
         self.root = root
         self.clock: Clock = clock or ManualClock(int(NOW_S * 1e9))
         self.points: list[str] = []
         self.stop_at = ""
         self.journal = Journal.open(root / "journal" / STREAM, STREAM, clock=self.clock, sync="never")
-        self.index = Index(root / "index", held_max=held_max)
+        self.index = Index(index or root / "index", held_max=held_max)
         reader = JournalReader(root / "journal")
         self.committer = committer(self.journal, self.index, reader, self.clock, self._reached)
         self.committer.catch_up()

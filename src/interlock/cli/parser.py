@@ -178,6 +178,16 @@ def _proof(commands: "Commands") -> None:
     checkpoint.add_argument("--data", metavar="DIR", help="data directory (default: interlock in the XDG data home)")
     checkpoint.set_defaults(run="verify:checkpoint")
     _export(commands)
+    rebuild = _add(
+        commands,
+        "rebuild",
+        "throw the views away, so that the next start makes them from the log; --check: only compare them with it",
+        "proof:rebuild",
+        formats=("table", "json"),
+    )
+    rebuild.add_argument(
+        "--check", action="store_true", help="make each view again in a temporary place and compare; a server may run"
+    )
 
 
 def _export(commands: "Commands") -> None:

@@ -63,3 +63,32 @@ def _period(args: Any) -> "Period":
     if since_s >= until_s:
         raise LocalError("--since is not before --until", field="--since")
     return Period(since_s=since_s, until_s=until_s)
+
+
+def rebuild(args: Any) -> int:
+    """Status 1 if a view is not what the log says."""
+    from interlock.cli.offline import check_data_dir
+    from interlock.proof import rebuild as rebuilding
+
+    places = check_data_dir(data_dir(args))
+    if not args.check:
+        dropped = rebuilding.drop(places)
+        if args.format == "json":
+            say_json({"dropped": dropped})
+        else:
+            say(f"thrown away: {', '.join(dropped)}; the next start makes them from the log")
+        return 0
+    with Progress("making again") as progress:
+        reports = list(rebuilding.check(places, progress=progress.tell))
+    wrong = [one for one in reports if one.state in ("different", "unreadable")]
+    if args.format == "json":
+        say_json({"ok": not wrong, "views": msgspec.to_builtins(reports)})
+    else:
+        rows = [[one.view, one.state, _position(one.position), number(one.rows), one.digest[:16]] for one in reports]
+        say(*table([*map(Column, ("view", "state", "position")), Column("rows", True), Column("digest")], rows))
+    complain(*(f"{one.view}: {one.problem}" for one in wrong))
+    return int(bool(wrong))
+
+
+def _position(position: dict[str, int]) -> str:
+    return ", ".join(f"{stream} {seq}" for stream, seq in sorted(position.items())) or "-"
