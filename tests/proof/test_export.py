@@ -15,6 +15,7 @@ from tests.proof.places import EVENTS, Place
 
 from interlock.errors import LocalError
 from interlock.log import LogCorrupt
+from interlock.log.journal import Journal
 from interlock.log.reader import drop_sealed
 from interlock.proof.checkpoint import STREAM, make, read, signed_bytes
 from interlock.proof.export import Exported, Period, export, month, script
@@ -112,6 +113,23 @@ def test_conflicts_are_in_it(tmp_path: Path) -> None:
     counts = {"events.counted": {"records": 1, "events": 2}, "events.conflict": {"records": 1, "events": 1}}
     assert msgspec.to_builtins(done.manifest.counts) == counts
     assert "events.conflict: 1 from" in proved(bundle) and ORIGIN.tenant == "acme"
+
+
+@pytest.mark.parametrize("other_key", [False, True])
+def test_an_event_that_was_counted_twice_is_named(tmp_path: Path, other_key: bool) -> None:
+    """Signed and chained, and still not right: the server itself was wrong, or its owner."""
+    place = Place(tmp_path / "data")
+    place.count("acme")
+    payload = place.lines(EVENTS)[1][:-1].split(b"\t")[2]
+    if other_key:
+        payload = payload.replace(b'"id":"e1"', b'"id":"e9"')
+    journal = Journal.open(place.places.journal / EVENTS, EVENTS, clock=place.clock, reserve_bytes=0)
+    journal.stage("again", "events.counted", place.clock.now_ns(), payload)
+    journal.close()
+    place.sign()
+    bundle, _ = bundled(place, tmp_path)
+    done = judged(bundle)
+    assert done.returncode == 1 and f"record 4: event 'e{9 if other_key else 1}' of 'app/eu'" in done.stderr
 
 
 Change = Callable[[Path], None]
@@ -238,10 +256,6 @@ def test_what_is_not_attested_is_left_out_and_told(place: Place, tmp_path: Path)
 
 def test_when_the_oldest_were_dropped(tmp_path: Path) -> None:
     place = Place(tmp_path / "data")
-    from tests.intake import events
-
-    from interlock.log.journal import Journal
-
     journal = Journal.open(place.places.journal / EVENTS, EVENTS, clock=place.clock, segment_bytes=200, reserve_bytes=0)
     journal.close()
     place.count("acme", "acme")
@@ -251,7 +265,7 @@ def test_when_the_oldest_were_dropped(tmp_path: Path) -> None:
     journal.close()
     place.count("acme")
     place.sign()
-    assert drop_sealed(place.places.journal / EVENTS, EVENTS, before_seq=5) and events
+    assert drop_sealed(place.places.journal / EVENTS, EVENTS, before_seq=5)
     bundle, done = bundled(place, tmp_path)
     assert done.manifest.first > 1 and "proved" in proved(bundle)
 

@@ -6,7 +6,7 @@ owner of a disk that fails takes back what it could not sync. It takes no lock a
 """
 
 import os
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 
 from interlock.errors import LocalError, LogUnavailable
@@ -71,21 +71,31 @@ def _mark(directory: Path) -> Mark:
 def _synced_end(directory: Path, stream: str, synced_from: int) -> Position:
     """Sync the segments from `synced_from` on (those before were synced when whole), and say where they end."""
     numbers = segment_numbers(directory)
-    with ExitStack() as stack:
-        fds = {}
-        for number in numbers:
-            if number >= synced_from:
-                fds[number] = os.open(segment_path(directory, number), os.O_RDONLY | os.O_CLOEXEC)
-                stack.callback(os.close, fds[number])
+    for number in numbers[:-1]:
+        if number >= synced_from:
+            _sync(segment_path(directory, number))
+    sync_directory(directory)
+    if not numbers:
+        return _last(directory, stream, numbers)[0]
+    newest = os.open(segment_path(directory, numbers[-1]), os.O_RDONLY | os.O_CLOEXEC)
+    try:
         position, place = _last(directory, stream, numbers)
-        for fd in fds.values():
-            os.fdatasync(fd)
-        sync_directory(directory)
-        if place is not None and place[0] in fds:
-            number, offset, line = place
-            if os.pread(fds[number], len(line), offset) != line:
+        os.fdatasync(newest)
+        if place is not None and place[0] == numbers[-1]:
+            _, offset, line = place
+            if os.pread(newest, len(line), offset) != line:
                 raise LogUnavailable(f"the end of {stream} was taken back while it was synced")
+    finally:
+        os.close(newest)
     return position
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)
 
 
 def _last(directory: Path, stream: str, numbers: list[int]) -> tuple[Position, tuple[int, int, bytes] | None]:
