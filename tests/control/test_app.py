@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.e2e.server import until
 
 from interlock.errors import CODES
 from interlock.ledger import Opened, Settled
@@ -202,12 +203,13 @@ def test_verify_reports_every_stream_a_line(control: ControlProcess) -> None:
 
 
 def test_a_checkpoint_is_written_when_asked_for_and_verifies(control: ControlProcess) -> None:
+    until(lambda: control.ask("GET", "/v1/status").json()["events_ready"], "no stream moves by itself")
     issued(control)
     first = control.ask("POST", "/v1/checkpoint")
     assert (first.status, control.ask("POST", "/v1/checkpoint").body) == (200, first.body)
     issued(control)
     kept = control.ask("POST", "/v1/checkpoint").json()["statement"]
-    assert kept["number"] == first.json()["statement"]["number"] + 1
+    assert kept["number"] > first.json()["statement"]["number"]
     status = control.ask("GET", "/v1/status").json()
     assert (status["checkpoint"], status["public_key"]) == (kept["number"], kept["public_key"])
     assert status["checkpoints_problem"] is None and status["checkpoint_at"].endswith("Z")

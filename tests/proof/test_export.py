@@ -190,6 +190,8 @@ def in_manifest(**changes: Any) -> Change:
         (in_manifest(public_key="ab" * 32), "by another key"),
         (in_manifest(tenant="rival"), "another tenant's"),
         (in_manifest(until="2026-11-02T00:00:00Z"), "and the manifest says"),
+        (in_manifest(chain_before=5), "the bundle is damaged"),
+        (edit("heads", lambda h: [*h[:1], b"[" * 100_000 + b"\n", *h[2:]]), "the bundle is damaged"),
         (in_manifest(format="x"), "no bundle of format 1"),
         (edit("manifest.json", lambda m: []), "NOT PROVED"),
     ],

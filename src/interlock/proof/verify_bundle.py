@@ -175,5 +175,5 @@ if __name__ == "__main__":
         print(*verify(options.directory, options.key.lower(), options.checkpoint), sep="\n")
     except (OSError, ValueError) as error:
         sys.exit(f"NOT PROVED: {error}")
-    except (LookupError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         sys.exit(f"NOT PROVED: the bundle is damaged: {error!r}")
