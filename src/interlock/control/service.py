@@ -30,6 +30,8 @@ FOLD_S = 0.2
 FOLD_CORRUPT_S = 5.0
 """How often a stream that does not hold is looked at again."""
 WATCH_S = 1.0
+SIGN_FIRST_S = 1.0
+"""The start has more urgent work: workers wait for it."""
 CHECKPOINT_S = 5.0
 """What is newer than this may not be attested yet. A checkpoint is some 800 bytes."""
 
@@ -169,6 +171,7 @@ class Control:
             await asyncio.sleep(FOLD_CORRUPT_S if self.problem else FOLD_S)
 
     async def _sign_for_ever(self) -> None:
+        await asyncio.sleep(SIGN_FIRST_S)
         while True:
             with suppress(InterlockError, OSError):  # `checkpoints.problem` says why, and the next round tries again
                 await asyncio.to_thread(self.checkpoints.write)

@@ -1,26 +1,28 @@
 """The key that checkpoints are signed with: made once, kept in the data directory, never told.
 
 The private half is in `checkpoint.key` (64 hex digits, mode 0600), the public one beside it in `checkpoint.pub`.
-Nothing here says what is in the first: not in errors, and no object prints it.
+Nothing here says what is in the first: not in errors, and no object prints it. cryptography is imported when it is
+first needed: the control process has to be up sooner.
 """
 
 import os
 from contextlib import suppress
 from pathlib import Path
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from typing import TYPE_CHECKING
 
 from interlock.datadir import DataDir
 from interlock.errors import LocalError
 from interlock.log.segments import sync_directory
 from interlock.proof.checkpoint import KEY_CHARS, Checkpoint
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 
 class Signer:
     """Signs with one private key."""
 
-    def __init__(self, private: Ed25519PrivateKey) -> None:
+    def __init__(self, private: "Ed25519PrivateKey") -> None:
         self._private = private
         self.public_key = private.public_key().public_bytes_raw().hex()
         """Hex."""
@@ -35,6 +37,8 @@ def open_signer(places: DataDir, *, may_make: bool) -> Signer:
 
     Raises: LocalError: there is none, or the file is not a key. OSError.
     """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     if not places.checkpoint_key.exists():
         if not may_make:
             raise LocalError(
@@ -78,6 +82,9 @@ def directory_public_key(places: DataDir) -> str | None:
 
 def is_signed(checkpoint: Checkpoint) -> bool:
     """Whether the signature is by the key that the statement names."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     try:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(checkpoint.statement.public_key))
         key.verify(bytes.fromhex(checkpoint.signature), checkpoint.signed)
