@@ -17,10 +17,14 @@ class DataDir:
         self.root = root
         self.admin_key = root / "admin.key"
         """The first key; mode 0600."""
+        self.checkpoint_key = root / "checkpoint.key"
+        """What checkpoints are signed with; mode 0600."""
+        self.checkpoint_pub = root / "checkpoint.pub"
+        """Its public half."""
         self.log = root / "log.sqlite"
         """Streams `identity` and `config`."""
         self.journal = root / "journal"
-        """Streams `usage/N` and `events/0`, a directory each."""
+        """Streams `usage/N`, `events/0` and `checkpoints`, a directory each."""
         self.ledger = root / "views" / "ledger.sqlite"
         """A view: may be deleted while nothing runs."""
         self.events_index = root / "views" / "events"
@@ -38,6 +42,11 @@ class DataDir:
         """Make the directories, readable by their owner alone."""
         for path in (self.root, self.journal, self.ledger.parent, self.models, self.run):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @property
+    def supervisor_lock(self) -> Path:
+        """Held with flock by the server that runs on this directory."""
+        return self.run / "supervisor.lock"
 
     def metrics(self, slot: int) -> Path:
         """A worker's numbers, written anew each second."""

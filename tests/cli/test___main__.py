@@ -3,13 +3,17 @@
 import csv
 import io
 import resource
+import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 import pytest
+from tests.proof.places import Place
 
 from interlock.cli.parser import BY
 from interlock.ledger import DIMENSIONS, Opened, Refused, Settled
@@ -252,6 +256,8 @@ def test_savings_and_config_and_status(run: Run, used: ControlProcess, env: dict
 
 def test_the_answers_are_the_same_without_a_server(run: Run, used: ControlProcess, env: dict[str, str]) -> None:
     data = ("--data", str(used.data_dir), "--format", "json")
+    kept = good(run("checkpoint", env=env))  # so that none is written meanwhile
+    assert kept == good(run("checkpoint", "--data", str(used.data_dir)))
     for argv in (("usage", "--by", "model"), ("savings",), ("explain", "req_done"), ("verify",)):
         assert decoded(run(*argv, *data)) == decoded(run(*argv, "--format", "json", env=env)), argv
     fallen_back = run("usage", *data, env=NOWHERE)
@@ -280,6 +286,81 @@ def test_a_changed_byte_is_found(run: Run, tmp_path: Path) -> None:
     assert found.returncode == 1 and "BROKEN" in found.stdout and "usage/0 seq" in found.stderr
     usage = run("usage", *data)
     assert usage.returncode == 1 and "not complete" in usage.stderr
+
+
+def test_a_cut_tail_is_found_by_what_was_kept(run: Run, tmp_path: Path) -> None:
+    process = ControlProcess(tmp_path / "data").start()
+    data, here = ("--data", str(process.data_dir)), {"INTERLOCK_URL": process.url, "INTERLOCK_KEY": process.admin}
+    kept = tmp_path / "kept.json"
+    kept.write_text(good(run("checkpoint", env=here)))
+    assert "signed  checkpoint " in run("status", env=here).stdout
+    good(run("verify", "--checkpoint", str(kept), env=here))
+    process.stop()
+    good(run("verify", "--checkpoint", str(kept), *data))
+    shutil.rmtree(process.data_dir / "journal" / "checkpoints")
+    good(run("verify", *data))
+    found = run("verify", "--checkpoint", str(kept), *data)
+    assert found.returncode == 1 and "checkpoints were cut off" in found.stderr
+    assert "64 hex digits" in bad(run("verify", "--public-key", "x", *data), 2)
+    assert "nowhere.json" in bad(run("verify", "--checkpoint", "nowhere.json", *data), 1)
+    kept.write_text("{}")
+    assert "this is no checkpoint" in bad(run("verify", "--checkpoint", str(kept), *data), 2)
+    assert "holds no checkpoint" in bad(run("checkpoint", *data), 1)
+
+
+def test_a_bundle_for_a_customer(run: Run, tmp_path: Path) -> None:
+    place = Place(tmp_path / "data")
+    place.count("acme", "rival")
+    place.identity()
+    signed = place.sign()
+    data, bundle = ("--data", str(place.root)), tmp_path / "bundle"
+    of_acme = ("export", "--tenant", "acme", *data)
+    told = good(run(*of_acme, "--period", "2026-11", "--output", str(bundle)))
+    assert "events.counted        1       2" in told and signed.statement.public_key in told
+    assert run(*of_acme, "--period", "2026-11", "--output", str(bundle)).returncode == 1
+    found = subprocess.run([sys.executable, "-I", bundle / "verify.py"], capture_output=True, text=True, timeout=60)
+    assert found.returncode == 0 and "proved" in found.stdout
+    place.count("acme")
+    whole = ("--since", "2026-01-01", "--output", str(tmp_path / "b.tar"), "--format", "json")
+    done = run(*of_acme, *whole)
+    assert (
+        msgspec.json.decode(done.stdout)["newer"] == 2
+        and "2 records came after checkpoint 1, the newest" in done.stderr
+    )
+    assert good(run("export", "--verifier")) == (bundle / "verify.py").read_text()
+    for wrong, what in (
+        (("--period", "x"), "write 2026-11"),
+        ((), "either --period 2026-11, or --since"),
+        (("--period", "2026-11", "--since", "1d"), "either --period"),
+        (("--period", "2026-11", "--until", "1d"), "--until goes with --since"),
+        (("--since", "2026-11-02", "--until", "2026-11-01"), "not before --until"),
+    ):
+        assert what in bad(run(*of_acme, *wrong, "--output", str(tmp_path / "c")), 2)
+    assert "--output is missing" in bad(run(*of_acme), 2)
+    assert "no event of tenant" in bad(run(*of_acme, "--period", "2025-11", "--output", str(tmp_path / "c")), 1)
+
+
+def test_views_are_checked_beside_a_server_and_thrown_away_without(run: Run, tmp_path: Path) -> None:
+    process = ControlProcess(tmp_path / "data").start()
+    data = ("--data", str(process.data_dir))
+    table = good(run("rebuild", "--check", *data)).splitlines()
+    assert table[0].split() == ["VIEW", "STATE", "POSITION", "ROWS", "DIGEST"]
+    assert [line.split()[:4] for line in table[1:]] == [
+        ["ledger", "equal", "config", "1"],
+        ["events", "equal", "events/0", "0"],
+        ["tables", "equal", "events/0", "0"],
+    ]
+    process.stop()
+    with closing(sqlite3.connect(process.data_dir / "views" / "ledger.sqlite", isolation_level=None)) as db:
+        db.execute("INSERT INTO waiting VALUES ('made-up', 1)")
+    found = run("rebuild", "--check", "--format", "json", *data)
+    assert found.returncode == 1 and "made-up" in found.stderr and "the log makes nothing" in found.stderr
+    assert [one["state"] for one in msgspec.json.decode(found.stdout)["views"]] == ["different", "equal", "equal"]
+    assert "thrown away: ledger, events, tables" in good(run("rebuild", *data))
+    process.start()
+    good(run("rebuild", "--check", *data))
+    process.stop()
+    assert "not a data directory" in bad(run("rebuild", "--data", str(tmp_path)), 1)
 
 
 def test_config_check_lists_every_mistake(run: Run, tmp_path: Path) -> None:

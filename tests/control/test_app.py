@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.e2e.server import until
 
 from interlock.errors import CODES
 from interlock.ledger import Opened, Settled
@@ -19,6 +20,8 @@ CONTROL_PATHS = [
     ("GET", "/v1/savings"),
     ("GET", "/v1/explain/req_x"),
     ("GET", "/v1/verify"),
+    ("POST", "/v1/verify"),
+    ("POST", "/v1/checkpoint"),
     ("GET", "/v1/config"),
     ("POST", "/v1/config/check"),
     ("POST", "/v1/config/reload"),
@@ -197,3 +200,39 @@ def test_verify_reports_every_stream_a_line(control: ControlProcess) -> None:
     assert answer.headers["content-type"] == "application/x-ndjson"
     assert {"config", "identity"} <= {one["stream"] for one in reports}
     assert not any(one["problems"] for one in reports)
+
+
+def test_a_checkpoint_is_written_when_asked_for_and_verifies(control: ControlProcess) -> None:
+    until(lambda: control.ask("GET", "/v1/status").json()["events_ready"], "no stream moves by itself")
+    issued(control)
+    first = control.ask("POST", "/v1/checkpoint")
+    assert (first.status, control.ask("POST", "/v1/checkpoint").body) == (200, first.body)
+    issued(control)
+    kept = control.ask("POST", "/v1/checkpoint").json()["statement"]
+    assert kept["number"] > first.json()["statement"]["number"]
+    status = control.ask("GET", "/v1/status").json()
+    assert (status["checkpoint"], status["public_key"]) == (kept["number"], kept["public_key"])
+    assert status["checkpoints_problem"] is None and status["checkpoint_at"].endswith("Z")
+    given = {"checkpoint": first.body.decode(), "public_key": kept["public_key"]}
+    reports = [msgspec.json.decode(line) for line in control.ask("POST", "/v1/verify", given).body.splitlines()]
+    assert {one["stream"]: one["attested"] for one in reports}["identity"] == kept["streams"]["identity"]["seq"]
+    assert not any(one["problems"] for one in reports)
+    [other] = [
+        problem["what"]
+        for line in control.ask("POST", "/v1/verify", {"public_key": "ab" * 32}).body.splitlines()
+        for problem in msgspec.json.decode(line)["problems"]
+    ]
+    assert "signed by another key" in other
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"public_key": "ab"}, "public_key"),
+        ({"checkpoint": "{}"}, "checkpoint"),
+        ({"checkpoint": 1}, "checkpoint"),
+        ({"key": "x"}, "body"),
+    ],
+)
+def test_what_is_given_to_verify_is_checked(control: ControlProcess, body: dict[str, Any], field: str) -> None:
+    refused(control.ask("POST", "/v1/verify", body), "invalid_request", field)

@@ -269,6 +269,55 @@ def test_a_kill_loses_nothing_and_counts_nothing_twice(configured: ControlProces
         assert [row[-1] for row in values(answer)] == [str(total)]
 
 
+def test_single_events_and_their_corrections(control: ControlProcess) -> None:
+    ready(control)
+    scopes = [*SCOPES, "events:correct", "periods:close"]
+    key = str(issued(control, tenant="corrected", scopes=scopes, labels={"application": "chat"})["secret"])
+    define(control, key)
+    events = [call(f"e{n}", f"2026-0{n + 1}-05T10:00:00Z", tokens=n + 1, subject=f"c{n}") for n in range(4)]
+    assert send(control, key, events).json()["counts"] == {"counted": 4}
+    headers = {"content-type": "application/json"}
+
+    def post(path: str, body: Any) -> Answer:
+        return control.ask("POST", path, msgspec.json.encode(body), key=key, port=control.api_port, headers=headers)
+
+    replacement = call("e1-right", "2026-02-05T10:00:00Z", tokens=20, subject="c1")
+    wrong = {"source": events[1]["source"], "id": "e1", "reason": "digits swapped", "replacement": replacement}
+    assert post("/v1/corrections", wrong).json()["items"][0]["result"] == "counted"
+    assert post("/v1/periods", {"period": "2026-03"}).status == 201
+    send(control, key, [call("late", "2026-03-06T10:00:00Z", tokens=100)])
+    found = get(control, key, "/v1/events?limit=10").json()["events"]
+    shown = [(one["event"]["id"], one["n"], one["corrects"], one["application"]) for one in found]
+    assert shown == [
+        ("late", 1, "2026-03", "chat"),
+        ("e3", 1, "", "chat"),
+        ("e2", 1, "", "chat"),
+        ("e1", -1, "", "chat"),
+        ("e1-right", 1, "", "chat"),
+        ("e1", 1, "", "chat"),
+        ("e0", 1, "", "chat"),
+    ]
+    assert [row[-1] for row in values(ask(control, key, window_size="month", group_by=["corrects"]))] == [
+        *("1", "20", "3", "4"),
+        "100",
+    ]
+    narrowed = "/v1/events?subject=c1&type=llm.call&from=2026-02-01&to=2026-03-01&limit=2"
+    assert [one["event"]["id"] for one in get(control, key, narrowed).json()["events"]] == ["e1", "e1-right"]
+    assert [one["event"]["id"] for one in get(control, key, "/api/v1/events?subject=c0").json()] == ["e0"]
+    assert control.ask("GET", "/v1/events?tenant=corrected&id=e2").json()["events"][0]["event"]["id"] == "e2"
+    assert get(control, str(issued(control, tenant="o", scopes=SCOPES)["secret"]), "/v1/events").json() == {
+        "events": []
+    }
+    for path, field in (
+        ("/v1/events?limit=0", "limit"),
+        ("/v1/events?limit=1001", "limit"),
+        ("/v1/events?limit=x", "limit"),
+        ("/v1/events?from=2026-02-01&to=2026-01-01", "from"),
+        ("/v1/events?colour=red", "colour"),
+    ):
+        refused(get(control, key, path), "invalid_request", field)
+
+
 @pytest.fixture
 def client(control: ControlProcess, key: str) -> Iterator[openmeter.Client]:
     with openmeter.Client(endpoint=f"http://127.0.0.1:{control.api_port}", token=key, retry_total=0) as client:

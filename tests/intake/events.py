@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from interlock.clock import Clock
 from interlock.intake import (
     STREAM,
     Committer,
@@ -67,13 +68,21 @@ def correction(original: Event, replacement: Event | None = None, reason: str = 
 class Ledger:
     """A committer on a directory; `crash` leaves it as a killed process would."""
 
-    def __init__(self, root: Path, *, held_max: int = 1 << 18, committer: type[Committer] = Committer) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        held_max: int = 1 << 18,
+        committer: type[Committer] = Committer,
+        clock: Clock | None = None,
+        index: Path | None = None,
+    ) -> None:
         self.root = root
-        self.clock = ManualClock(int(NOW_S * 1e9))
+        self.clock: Any = clock or ManualClock(int(NOW_S * 1e9))  # a test that advances it has that one
         self.points: list[str] = []
         self.stop_at = ""
         self.journal = Journal.open(root / "journal" / STREAM, STREAM, clock=self.clock, sync="never")
-        self.index = Index(root / "index", held_max=held_max)
+        self.index = Index(index or root / "index", held_max=held_max)
         reader = JournalReader(root / "journal")
         self.committer = committer(self.journal, self.index, reader, self.clock, self._reached)
         self.committer.catch_up()

@@ -2,17 +2,17 @@
 point of a writing, new versions while others go on, and every aggregation."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal, getcontext
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 from tests.e2e.server import until
-from tests.intake.events import Ledger, event
+from tests.intake.events import Ledger, correction, event
+from tests.meters.reckoning import reckoned
 
 from interlock.clock import SystemClock
 from interlock.errors import TransientError
@@ -21,6 +21,7 @@ from interlock.log.sqlite import SqliteLog
 from interlock.meters import Meter, Meters, Query, Registry, Version
 from interlock.meters import service as service_module
 from interlock.meters.definition import AGGREGATIONS
+from interlock.meters.rebuilding import make_again, standing
 
 ORIGIN = Origin(tenant="acme", principal="meter", key_id="key_1", application="chat")
 SIZES = (None, "minute", "hour", "day", "month")
@@ -105,77 +106,6 @@ def some(chance: Random, count: int, first: int) -> list[dict[str, Any]]:
     ]
 
 
-def text(value: object) -> str | None:
-    return None if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def reckoned(version: Version, query: Query, sent: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
-    """The same answer by plain means: events in lists, UTC windows by cutting the time's text."""
-    meter = version.meter
-    groups: defaultdict[tuple[Any, ...], list[tuple[str, int, Decimal]]] = defaultdict(list)
-    minutes = {one["id"]: int(datetime.fromisoformat(one["time"][:16] + "Z").timestamp()) // 60 for one in sent}
-    read = [one for one in sent if one["type"] == meter.event_type]
-    read = [one for one in read if not meter.where or one["data"]["deep"]["kind"] in meter.where["$.deep.kind"]]
-    named = {one["id"]: names_of(one) for one in read}
-    inside = [
-        one
-        for one in read
-        if all(named[one["id"]][name] in values for name, values in query.where.items())
-        and (query.since is None or minutes[one["id"]] >= query.since)
-        and (query.until is None or minutes[one["id"]] < query.until)
-    ]
-    if not inside:
-        return []
-    first, last = min(minutes[one["id"]] for one in inside), max(minutes[one["id"]] for one in inside)
-    since = first if query.since is None else query.since
-    end = last + 1 if query.until is None else query.until
-    for place, one in enumerate(inside):
-        names = named[one["id"]]
-        start, stop = window(query.size, one["time"]) if query.size else (since, end)
-        start = max(start, query.since) if query.since is not None else start
-        stop = min(stop, query.until) if query.until is not None else stop
-        key = (start, stop, *(names[name] for name in query.by))
-        groups[key].append((one["time"].rstrip("Z"), place, Decimal(str(one["data"]["q"]))))
-    rows = [(*key, aggregate(meter.aggregation, found)) for key, found in groups.items()]
-    return sorted(rows, key=lambda row: tuple((cell is None, cell or 0) for cell in row[:-1]))
-
-
-def names_of(one: dict[str, Any]) -> dict[str, str | None]:
-    data = one["data"]
-    return {"subject": one["subject"], "model": text(data.get("model")), "kind": data["deep"]["kind"]}
-
-
-def window(size: str, time: str) -> tuple[int, int]:
-    cut = {"minute": 16, "hour": 13, "day": 10, "month": 7}[size]
-    whole = time[:cut] + "2026-01-01T00:00"[cut:]
-    start = datetime.fromisoformat(whole + "Z")
-    if size == "month":
-        after = start.replace(month=start.month + 1)
-        return int(start.timestamp()) // 60, int(after.timestamp()) // 60
-    minutes = {"minute": 1, "hour": 60, "day": 1440}[size]
-    return int(start.timestamp()) // 60, int(start.timestamp()) // 60 + minutes
-
-
-def aggregate(kind: str, found: list[tuple[str, int, Decimal]]) -> Decimal:
-    values = [value for _, _, value in found]
-    getcontext().prec = 60
-    match kind:
-        case "sum":
-            return sum(values, Decimal(0))
-        case "count":
-            return Decimal(len(values))
-        case "unique_count":
-            return Decimal(len({str(value) for value in values}))
-        case "min":
-            return min(values)
-        case "max":
-            return max(values)
-        case "avg":
-            return (sum(values, Decimal(0)) / len(values)).quantize(Decimal("1e-12"))
-    latest = max(time for time, _, _ in found)
-    return next(value for time, _, value in reversed(found) if time == latest)
-
-
 def question(chance: Random) -> Query:
     def minute() -> int:
         return int(datetime(2026, chance.randrange(1, 5), chance.randrange(1, 28), tzinfo=UTC).timestamp()) // 60
@@ -225,6 +155,90 @@ def test_every_answer_is_the_reckoned_one(bench: Bench, monkeypatch: pytest.Monk
         for version in versions:
             query = question(chance)
             assert bench.ask(version, query) == reckoned(version, query, bench.sent), (round_, version, query)
+
+
+def test_what_is_taken_back_is_gone_from_every_aggregation(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if it had never been counted, in the window where it was; its replacement as if it had been sent alone."""
+    monkeypatch.setattr(service_module, "ROWS_MAX", 30)
+    chance = Random(5)
+    versions = [
+        bench.define(
+            slug=kind,
+            event_type="call",
+            aggregation=kind,
+            value="" if kind == "count" else "$.q",
+            group_by={"model": "$.model", "kind": "$.deep.kind"},
+            allow_negative=True,
+        )
+        for kind in AGGREGATIONS
+    ]
+    bench.send(some(chance, 120, 0))
+    for number, place in enumerate(chance.sample(range(120), 60)):
+        original = event(**bench.sent[place], origin=ORIGIN)
+        [other] = some(chance, 1, 1000 + number)
+        replacement = event(**other, origin=ORIGIN) if number % 2 else None
+        [outcome] = bench.ledger.correct(correction(original, replacement), origin=ORIGIN)
+        assert outcome.result == "counted", outcome
+        bench.sent[place] = {**bench.sent[place], "type": "gone"}
+        if replacement:
+            bench.sent.append(other)
+        if number == 30:
+            bench.meters.close()
+            bench.open()
+    for version in versions:
+        for query in (Query(), Query(size="day", by=("model",)), *(question(chance) for _ in range(4))):
+            assert bench.ask(version, query) == reckoned(version, query, bench.sent), (version, query)
+    checked_against_the_log(bench)
+
+
+def test_what_comes_after_its_period_was_closed_counts_now_and_names_it(bench: Bench) -> None:
+    version = bench.define(slug="q", event_type="call", aggregation="sum", value="$.q", group_by={"model": "$.model"})
+    now = datetime(2026, 11, 28, 10, tzinfo=UTC)  # the bench's clock
+
+    def sent(id: str, time: str, q: int) -> dict[str, Any]:
+        return {"id": id, "time": time, "subject": "c1", "type": "call", "data": {"q": q, "deep": {"kind": "x"}}}
+
+    bench.send([sent("a", "2026-02-10T10:00:00Z", 5), sent("b", "2026-03-10T10:00:00Z", 7)])
+    bench.ledger.close_period("2026-02", origin=ORIGIN)
+    bench.send([sent("late", "2026-02-11T10:00:00Z", 11), sent("open", "2026-03-11T10:00:00Z", 13)])
+    bench.ledger.correct(correction(event(**bench.sent[0], origin=ORIGIN)), origin=ORIGIN)
+    assert bench.ledger.clock.now_ns() // 10**9 == int(now.timestamp())
+    months = bench.ask(version, Query(size="month", by=("corrects",)))
+    start = [int(datetime(2026, month, 1, tzinfo=UTC).timestamp()) // 60 for month in (2, 3, 4, 11, 12)]
+    assert months == [
+        (start[0], start[1], "", Decimal(5)),  # what was closed stays as it was
+        (start[1], start[2], "", Decimal(20)),
+        (start[3], start[4], "2026-02", Decimal(6)),  # 11 late, 5 taken back
+    ]
+    bench.meters.close()
+    bench.open()  # the closing is read from the tables
+    bench.send([sent("later", "2026-02-12T10:00:00Z", 100)])
+    assert bench.ask(version, Query(size="month", by=("corrects",)))[2][-1] == Decimal(106)
+    second = bench.define(slug="q", event_type="call", aggregation="count")  # folded again from the first record
+    assert [row[2:] for row in bench.ask(second, Query(size="month", by=("corrects",)))] == [
+        ("", Decimal(1)),
+        ("", Decimal(2)),
+        ("2026-02", Decimal(1)),
+    ]
+    checked_against_the_log(bench)
+
+
+def checked_against_the_log(bench: Bench) -> None:
+    """The tables that stand are, row for row, what the log makes of them; a row that is not is seen."""
+    bench.meters.close()
+    stands = standing(bench.root / "tables")
+    assert stands is not None and stands.versions
+    rows = list(stands.rows())
+    again = make_again(
+        bench.root / "journal",
+        bench.root / "log.sqlite",
+        bench.root / "again",
+        stands.versions,
+        stands.manifest.seq,
+        lambda stream, seq: None,
+    )
+    assert list(again.rows()) == rows and len(rows) > 5
+    bench.open()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

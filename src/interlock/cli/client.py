@@ -91,9 +91,15 @@ def call_api(args: Any, method: str, path: str, *, body: Any = None) -> Any:
         ) from error
 
 
-def lines(args: Any, path: str) -> list[Any]:
-    """The JSON lines of one GET, which may take its time. Raises: as `call`."""
-    return [_decoded(line) for line in _exchange(url(), _key(args), "GET", path, None, LONG_S).splitlines()]
+def lines(args: Any, path: str, body: Any = None) -> list[Any]:
+    """The JSON lines of one GET (with a body: POST), which may take its time. Raises: as `call`."""
+    answer = _exchange(url(), _key(args), "GET" if body is None else "POST", path, body, LONG_S)
+    return [_decoded(line) for line in answer.splitlines()]
+
+
+def text(args: Any, method: str, path: str) -> str:
+    """The answer of one call as it came, for what must be kept byte by byte. Raises: as `call`."""
+    return _exchange(url(), _key(args), method, path, None).decode(errors="replace")
 
 
 def segment(text: str) -> str:

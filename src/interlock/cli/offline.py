@@ -14,7 +14,7 @@ from typing import Any
 
 from interlock.datadir import DataDir
 from interlock.errors import InterlockError, LocalError
-from interlock.ledger import Ledger
+from interlock.ledger import Ledger, copy_view
 
 
 def check_data_dir(root: Path) -> DataDir:
@@ -31,7 +31,7 @@ def ask(root: Path, question: Callable[[Ledger], Awaitable[dict[str, Any]]]) -> 
     with tempfile.TemporaryDirectory(prefix="interlock-") as scratch:
         path = Path(scratch) / "ledger.sqlite"
         with suppress(sqlite3.Error):  # no view, or not a good one: then everything is folded
-            _copy(places.ledger, path)
+            copy_view(places.ledger, path)
         return asyncio.run(_ask(places, path, question))
 
 
@@ -48,11 +48,3 @@ async def _ask(places: DataDir, path: Path, question: Callable[[Ledger], Awaitab
                 raise
             problem = error.message
         return {**await question(ledger), "problem": problem}
-
-
-def _copy(source: Path, target: Path) -> None:
-    if not source.is_file():
-        return
-    place = f"{source.absolute().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(place, uri=True)) as old, closing(sqlite3.connect(target)) as new:
-        old.backup(new)

@@ -7,7 +7,37 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from interlock.clock import SystemClock
 from interlock.units import usd
+
+SHOWN_AFTER_S = 2.0
+SHOWN_EVERY_S = 0.5
+
+
+class Progress:
+    """One line on stderr that is written over, for what takes longer than two seconds; nothing if nobody watches."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._watched = sys.stderr.isatty()
+        self._clock = SystemClock()
+        self._due_ns = self._clock.monotonic_ns() + int(SHOWN_AFTER_S * 1e9)
+        self._shown = False
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def tell(self, stream: str, count: int) -> None:
+        """How many records of a stream are done."""
+        if self._watched and self._clock.monotonic_ns() >= self._due_ns:
+            self._shown = True
+            self._due_ns = self._clock.monotonic_ns() + int(SHOWN_EVERY_S * 1e9)
+            line = safe(f"{self._what}: {stream}, {count:,} records")
+            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
 
 
 class Column(NamedTuple):

@@ -39,6 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
     _ledger(commands)
     _meters(commands)
     _backup(commands)
+    _proof(commands)
     _config(commands)
     _local(commands)
     _add(commands, "status", "what runs, and how it is", "server:status", formats=("table", "json"))
@@ -48,7 +49,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 _EPILOG = """Commands talk to the control port at INTERLOCK_URL (default http://127.0.0.1:8082) with INTERLOCK_KEY,
-or the admin.key in the data directory. usage, explain, savings and verify also work with no server running."""
+or the admin.key in the data directory. usage, explain, savings, verify and checkpoint also work with no server."""
 
 
 def _add(
@@ -155,7 +156,63 @@ def _queries(commands: "Commands") -> None:
         parser.add_argument("--since", metavar="WHEN", help=WHEN)
         parser.add_argument("--until", metavar="WHEN", help=f"exclusive; {WHEN}")
         parser.add_argument("--tenant", metavar="T", help="of this tenant only")
-    _add(commands, "verify", "check every hash chain of the log", "verify:verify", formats=("table", "json"))
+
+
+def _proof(commands: "Commands") -> None:
+    verify = _add(
+        commands,
+        "verify",
+        "check every hash chain of the log, and every checkpoint against it",
+        "verify:verify",
+        formats=("table", "json"),
+    )
+    verify.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="a checkpoint kept elsewhere: finds records and checkpoints that were cut off together",
+    )
+    verify.add_argument(
+        "--public-key", metavar="HEX", help="the only key that may have signed (default: checkpoint.pub)"
+    )
+    checkpoint = commands.add_parser(
+        "checkpoint",
+        help="print the newest signed checkpoint, to keep elsewhere",
+        description="Print the newest signed checkpoint, one line of JSON. Keep it as it is, on another machine, and "
+        "later give it to `interlock verify --checkpoint FILE`. A running server writes a new one first.",
+    )
+    checkpoint.add_argument("--data", metavar="DIR", help="data directory (default: interlock in the XDG data home)")
+    checkpoint.set_defaults(run="verify:checkpoint")
+    _export(commands)
+    rebuild = _add(
+        commands,
+        "rebuild",
+        "throw the views away, so that the next start makes them from the log; --check: only compare them with it",
+        "proof:rebuild",
+        formats=("table", "json"),
+    )
+    rebuild.add_argument(
+        "--check", action="store_true", help="make each view again in a temporary place and compare; a server may run"
+    )
+
+
+def _export(commands: "Commands") -> None:
+    export = _add(
+        commands,
+        "export",
+        "write a bundle by which a customer verifies what was counted, without Interlock",
+        "proof:export",
+        formats=("table", "json"),
+    )
+    export.add_argument("--tenant", metavar="T", help="whose events; nobody else's are in the bundle")
+    export.add_argument("--period", metavar="2026-11", help="a month in UTC, by the events' own time")
+    export.add_argument("--since", metavar="WHEN", help=f"instead of --period; {WHEN}")
+    export.add_argument("--until", metavar="WHEN", help=f"exclusive (default: now); {WHEN}")
+    export.add_argument(
+        "--output", metavar="PATH", help="a directory that is not there yet, or a file that ends in .tar"
+    )
+    export.add_argument(
+        "--verifier", action="store_true", help="print the script that verifies bundles, and do nothing else"
+    )
 
 
 _IMPORT = """send the events in files to the api port (INTERLOCK_EVENTS_URL, default http://127.0.0.1:8081) with a key

@@ -23,12 +23,17 @@ def version(args: Any) -> int:
 def status(args: Any) -> int:
     """What runs. Status 1 if something is not as it should be."""
     found = call(args, "GET", "/v1/status")
-    problems = found["config_rejected"] or found["ledger_problem"] or found["events_problem"] or found["meters_problem"]
+    names = ("config_rejected", "ledger_problem", "events_problem", "meters_problem", "checkpoints_problem")
+    problems = any(found[name] for name in names)
     wrong = problems or not all(one["up"] for one in found["workers"])
     if args.format == "json":
         say_json(found)
         return int(bool(wrong))
     say(f"data    {found['data']}", f"policy  {found['policy']}")
+    if found["checkpoint"]:
+        say(
+            f"signed  checkpoint {found['checkpoint']} of {found['checkpoint_at']}", f"        by {found['public_key']}"
+        )
     for one in found["workers"]:
         say(f"worker  {one['worker']} {'up' if one['up'] else 'DOWN'}")
     words = {True: "ready", False: "not ready", None: "unknown"}
@@ -42,4 +47,6 @@ def status(args: Any) -> int:
         say("", f"events are not taken: {found['events_problem']}")
     if found["meters_problem"]:
         say("", found["meters_problem"])
+    if found["checkpoints_problem"]:
+        say("", f"checkpoints are not written: {found['checkpoints_problem']}")
     return int(bool(wrong))

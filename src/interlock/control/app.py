@@ -4,7 +4,7 @@ A handler reads its input, asks, and answers; it decides nothing. Amounts and na
 """
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -29,6 +29,9 @@ from interlock.control.periods import Periods
 from interlock.control.service import Control
 from interlock.errors import InterlockError, LocalError
 from interlock.identity import Key, Revoked, Scope
+from interlock.log.verify import StreamReport
+from interlock.proof.check import read_kept
+from interlock.proof.keys import read_public_key
 
 
 class KeyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,6 +47,13 @@ class KeyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     subjects: tuple[str, ...] = ()
 
 
+class VerifyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /v1/verify: what the caller has from elsewhere."""
+
+    public_key: str | None = None
+    checkpoint: str | None = None
+
+
 def control_app(control: Control) -> Starlette:
     """The control port: every path needs a key with scope `admin`, but for /healthz and /metrics."""
     at = _ControlPort(control, own=False)
@@ -57,7 +67,9 @@ def control_app(control: Control) -> Starlette:
         Route("/v1/usage", at.usage),
         Route("/v1/savings", at.savings),
         Route("/v1/explain/{request_id}", at.explain),
-        Route("/v1/verify", at.verify),
+        Route("/v1/verify", at.verify, methods=["GET"]),
+        Route("/v1/verify", at.verify_against, methods=["POST"]),
+        Route("/v1/checkpoint", at.checkpoint, methods=["POST"]),
         Route("/v1/config", at.config),
         Route("/v1/config/check", at.check_config, methods=["POST"]),
         Route("/v1/config/reload", at.reload_config, methods=["POST"]),
@@ -226,8 +238,19 @@ class _ControlPort(_Questions):
 
     async def verify(self, request: Request) -> Response:
         query(request, ())
-        reports = (msgspec.json.encode(report) + b"\n" for report in self._control.verify())
-        return StreamingResponse(iterate_in_threadpool(reports), media_type="application/x-ndjson")
+        return _reports(self._control.verify())
+
+    async def verify_against(self, request: Request) -> Response:
+        query(request, ())
+        given = await decoded(request, VerifyRequest)
+        key = None if given.public_key is None else read_public_key(given.public_key, "public_key")
+        kept = None if given.checkpoint is None else read_kept(given.checkpoint)
+        return _reports(self._control.verify(key, kept))
+
+    async def checkpoint(self, request: Request) -> Response:
+        query(request, ())
+        found = await self._control.checkpoint()
+        return Response(found.document + b"\n", media_type="application/json")
 
     async def config(self, request: Request) -> Response:
         query(request, ())
@@ -250,6 +273,12 @@ class _ControlPort(_Questions):
     async def status(self, request: Request) -> Response:
         query(request, ())
         return json(self._control.status())
+
+
+def _reports(reports: Iterator[StreamReport]) -> Response:
+    """A line each, as they come."""
+    lines = (msgspec.json.encode(report) + b"\n" for report in reports)
+    return StreamingResponse(iterate_in_threadpool(lines), media_type="application/x-ndjson")
 
 
 def key_json(key: Key, revoked: Revoked | None, now_ns: int) -> dict[str, Any]:

@@ -11,23 +11,31 @@ from typing import Any
 
 from interlock.clock import Clock
 from interlock.control.adoption import Adoption
+from interlock.control.instants import rfc3339
 from interlock.control.metrics import read_snapshots, render, series
 from interlock.datadir import DataDir
-from interlock.errors import ConfigError, InterlockError
+from interlock.errors import ConfigError, InterlockError, LocalError, LogUnavailable
 from interlock.identity import CONFIG, IDENTITY, Denied, Generation, Identity, Key, Scope, SharedDirectory, ensure_admin
 from interlock.intake import Intake
 from interlock.intake.records import STREAM as EVENTS
 from interlock.ledger import Ledger
 from interlock.log.reader import JournalReader, last_seq
 from interlock.log.sqlite import SqliteLog
-from interlock.log.verify import StreamReport, verify
+from interlock.log.verify import StreamReport
 from interlock.meters import Catalog, Meters, Registry
+from interlock.proof.check import verify
+from interlock.proof.checkpoint import Checkpoint
+from interlock.proof.writing import Checkpoints
 
 FOLD_S = 0.2
 """How far the view may lag when nobody asks; a question folds first."""
 FOLD_CORRUPT_S = 5.0
 """How often a stream that does not hold is looked at again."""
 WATCH_S = 1.0
+SIGN_FIRST_S = 1.0
+"""The start has more urgent work: workers wait for it."""
+CHECKPOINT_S = 5.0
+"""What is newer than this may not be attested yet. A checkpoint is some 800 bytes."""
 
 
 class Control:
@@ -45,6 +53,7 @@ class Control:
         self.intake = Intake(self.places.journal, self.places.events_index, clock)
         self.registry = Registry(self.log, clock)
         self.meters = Meters(self.places.journal, self.places.tables, clock)
+        self.checkpoints = Checkpoints(self.places, self.log, clock)
         self.identity = Identity(self.log, clock, lambda head: self.generation.raise_to(IDENTITY, head))
         self.directory = SharedDirectory(self.log, self.generation)
         self.adoption = Adoption(self.log, config_path, clock, lambda head: self.generation.raise_to(CONFIG, head))
@@ -70,15 +79,17 @@ class Control:
         self.meters.start()
 
     async def run(self) -> None:
-        """Fold and watch until cancelled."""
+        """Fold, watch and sign until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._fold_for_ever())
+            group.create_task(self._sign_for_ever())
             group.create_task(self._watch())
 
     def close(self) -> None:
         """Give everything back."""
         self.intake.close()
         self.meters.close()
+        self.checkpoints.close()  # the last one attests what was written until here
         self.ledger.close()
         self.log.close()
         self.generation.close()
@@ -119,9 +130,19 @@ class Control:
         """The record of the events' stream up to which everybody was answered, at least."""
         return self.intake.head or await asyncio.to_thread(last_seq, self.places.journal / EVENTS, EVENTS)
 
-    def verify(self) -> Iterator[StreamReport]:
-        """Check every stream's chain; one report a stream. Blocking."""
-        return verify(self.places.root)
+    def verify(self, public_key: str | None = None, kept: Checkpoint | None = None) -> Iterator[StreamReport]:
+        """Check every stream's chain and every checkpoint; one report a stream. Blocking. See `proof.check.verify`."""
+        return verify(self.places.root, public_key=public_key, kept=kept)
+
+    async def checkpoint(self) -> Checkpoint:
+        """One that attests all that is written by now. Raises: InterlockError."""
+        try:
+            found = await asyncio.to_thread(self.checkpoints.write)
+        except OSError as error:
+            raise LogUnavailable(f"no checkpoint could be written: {error}") from error
+        if found is None:
+            raise LocalError("nothing is written yet, so there is nothing to attest", code="not_found")
+        return found
 
     async def metrics(self) -> str:
         """The Prometheus text."""
@@ -146,6 +167,10 @@ class Control:
             "events_ready": self.intake.ready,
             "events_problem": self.intake.problem or None,
             "meters_problem": self.meters.problem or None,
+            "public_key": self.checkpoints.public_key,
+            "checkpoint": newest.number if (newest := self.checkpoints.newest) else None,
+            "checkpoint_at": rfc3339(int(newest.statement.at_ns)) if newest else None,
+            "checkpoints_problem": self.checkpoints.problem or None,
             "workers": [
                 {"worker": slot, "up": bool(found[series("interlock_worker_up", worker=slot)])}
                 for slot, found in snapshots.items()
@@ -167,6 +192,13 @@ class Control:
                 await self._tell_heads()
                 await self.fold()
             await asyncio.sleep(FOLD_CORRUPT_S if self.problem else FOLD_S)
+
+    async def _sign_for_ever(self) -> None:
+        await asyncio.sleep(SIGN_FIRST_S)
+        while True:
+            with suppress(InterlockError, OSError):  # `checkpoints.problem` says why, and the next round tries again
+                await asyncio.to_thread(self.checkpoints.write)
+            await asyncio.sleep(CHECKPOINT_S)
 
     async def _tell_heads(self) -> None:
         """A writer that died between its commit and the telling is made good here."""

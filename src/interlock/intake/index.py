@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from interlock.errors import TransientError
 from interlock.intake.decide import Known
@@ -27,6 +28,7 @@ FORMAT = 2
 """1 knew no closed periods: it is made again, for the log may hold some."""
 HELD_MAX = 1 << 18
 """Keys held in memory: some 60 MB."""
+ROW_BYTES = 40
 FAN_IN = 4
 """Runs of like size that are merged into one: a key is written once for each power of four that there are of them."""
 
@@ -57,7 +59,7 @@ class Index:
         self._lock = threading.Lock()  # protects runs, manifest and the next number: merging ends on its own thread
         self._merging: threading.Thread | None = None
         self._closed = False
-        manifest = self._read()
+        manifest = _manifest(directory)
         self._through_seq, self._chain = manifest.through_seq, manifest.chain
         self._closings = list(manifest.closings)
         self._runs = [Run(directory / name) for name in manifest.runs]
@@ -128,6 +130,14 @@ class Index:
         for run in runs:
             run.path.unlink(missing_ok=True)
 
+    def settle(self, seq: int, chain: bytes) -> None:
+        """Write what is held as a run, however little it is: for a view that is compared, not for one that serves.
+
+        Raises: OSError.
+        """
+        if self._held:
+            self._flush(seq, chain.hex())
+
     def _flush(self, seq: int, chain: str) -> None:
         held = self._held
         contents = [known.content for known in held.values()]
@@ -184,18 +194,6 @@ class Index:
             self._number += 1
             return self._directory / f"{self._number:08d}.run"
 
-    def _read(self) -> Manifest:
-        path = self._directory / "index.json"
-        if not path.exists():
-            return Manifest(format=FORMAT, through_seq=0, chain="", runs=())
-        try:
-            manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-        except msgspec.DecodeError as error:
-            raise TransientError(f"{path}: cannot be read; delete it", code="view_unavailable") from error
-        if manifest.format != FORMAT:
-            raise TransientError(f"{path}: format {manifest.format} is not {FORMAT}", code="view_unavailable")
-        return manifest
-
     def _write(self, runs: Sequence[Run], through_seq: int, chain: str) -> None:
         names = tuple(run.path.name for run in runs)
         closings = tuple(standing for standing in self._closings if standing.seq <= through_seq)
@@ -208,6 +206,41 @@ class Index:
             os.fsync(file.fileno())
         beside.replace(path)
         sync_directory(self._directory)
+
+
+def standing(directory: Path) -> tuple[Manifest, list[Run]]:
+    """What stands on the disk, of one moment, while its owner may go on; nothing is written.
+
+    Raises: TransientError `view_unavailable`: a file of it is damaged. OSError.
+    """
+    while True:
+        manifest = _manifest(directory)
+        try:
+            return manifest, [Run(directory / name) for name in manifest.runs]
+        except TransientError:
+            if _manifest(directory) == manifest:  # else a run is missing because it was merged meanwhile
+                raise
+
+
+def _manifest(directory: Path) -> Manifest:
+    path = directory / "index.json"
+    if not path.exists():
+        return Manifest(format=FORMAT, through_seq=0, chain="", runs=())
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except msgspec.DecodeError as error:
+        raise TransientError(f"{path}: cannot be read; delete it", code="view_unavailable") from error
+    if manifest.format != FORMAT:
+        raise TransientError(f"{path}: format {manifest.format} is not {FORMAT}", code="view_unavailable")
+    return manifest
+
+
+def rows_of(runs: Sequence[Run]) -> Iterator[bytes]:
+    """Each key with what is known of it, in order of the key: 16 bytes key, 16 content, 8 seq, big-endian."""
+    for part in merged(runs) if runs else ():
+        chunk = np.stack(part.arrays(), axis=1).astype(">u8").tobytes()
+        for start in range(0, len(chunk), ROW_BYTES):
+            yield chunk[start : start + ROW_BYTES]
 
 
 def open_index(directory: Path) -> Index:

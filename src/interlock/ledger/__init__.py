@@ -7,6 +7,7 @@ from interlock.ledger.pricing import KINDS, PARENTS, Price, Step
 from interlock.ledger.recovery import attempt_key, lost, lost_record, open_attempts, track
 from interlock.ledger.report import DIMENSIONS, Counts, UsageRow, to_api
 from interlock.ledger.savings import Baseline, Compared, Savings, TierSavings
+from interlock.ledger.store import copy_view, delete_view
 from interlock.ledger.view import Ledger, Readable
 
 __all__ = [
@@ -38,6 +39,8 @@ __all__ = [
     "UsageRow",
     "attempt_key",
     "consistent",
+    "copy_view",
+    "delete_view",
     "entry",
     "lost",
     "lost_record",

@@ -105,22 +105,39 @@ class Store:
             for table in _TABLES:
                 db.execute(f"DELETE FROM {table}")  # noqa: S608 - names from the table above
 
-    def dump(self) -> bytes:
-        """All that the view holds, canonically: a JSON array a row, tables and rows in a fixed order."""
-        lines = []
+    def rows(self) -> Iterator[bytes]:
+        """All that the view holds, canonically: a JSON array a row, tables and rows in a fixed order; of one moment."""
         with self.read() as db:
             for table, order in _TABLES.items():
                 for row in db.execute(f"SELECT * FROM {table} ORDER BY {order}"):  # noqa: S608 - names from above
                     plain = [
                         value.decode(errors="backslashreplace") if isinstance(value, bytes) else value for value in row
                     ]
-                    lines.append(msgspec.json.encode([table, *plain]))
-        return b"\n".join(lines)
+                    yield msgspec.json.encode([table, *plain])
 
     def close(self) -> None:
         """Wait for a transaction under way, then close."""
         with self._lock:
             self._db.close()
+
+
+def copy_view(source: Path, target: Path) -> None:
+    """A copy of one moment, positions and all, of a view that may be in use; none if there is none.
+
+    Raises: sqlite3.Error: it cannot be read.
+    """
+    if not source.is_file():
+        return
+    # Without a -wal file nobody has it open, and `immutable` then leaves no files of SQLite's behind.
+    option = "mode=ro" if source.with_name(source.name + "-wal").exists() else "immutable=1"
+    place = f"{source.absolute().as_uri()}?{option}"
+    with closing(sqlite3.connect(place, uri=True)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)
+
+
+def delete_view(path: Path) -> None:
+    """With what SQLite keeps beside it. Raises: OSError."""
+    _delete(path)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ logs: call `catch_up`.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -104,7 +104,16 @@ class Ledger:
 
     def dump(self) -> bytes:
         """The whole content, canonically: two views of the same logs are equal exactly if their dumps are."""
-        return self._store.dump()
+        return b"\n".join(self._store.rows())
+
+    def rows(self) -> Iterator[bytes]:
+        """The lines of `dump`, one by one."""
+        return self._store.rows()
+
+    def positions(self) -> dict[str, int]:
+        """The last record folded of each stream."""
+        with self._store.read() as db:
+            return dict(db.execute("SELECT stream, seq FROM positions").fetchall())
 
     def close(self) -> None:
         """Close the file. A fold under way ends first."""

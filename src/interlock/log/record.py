@@ -7,7 +7,7 @@ by hash only, so a payload can be erased for a person's sake and the chain still
     chain = SHA-256(previous chain || head);  before the first record: SHA-256("interlock/1" NUL stream name)
 
 This chain shows that a record was changed, removed or reordered. It cannot show that the newest records were cut off:
-that needs signed checkpoints kept elsewhere.
+that needs signed checkpoints (interlock.proof).
 """
 
 from hashlib import sha256

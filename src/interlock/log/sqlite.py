@@ -103,6 +103,25 @@ class SqliteLog(Log):
         with self._use() as db:
             return _rows(db, stream, seq, limit)
 
+    def tips(self) -> dict[str, tuple[int, bytes]]:
+        """The last seq of every stream and the chain value there, all of one moment. On the calling thread.
+
+        What it tells is on the disk: SQLite shows a commit to others after it was synced. Raises: LogCorrupt.
+        """
+        found: dict[str, tuple[int, bytes]] = {}
+        name = ""
+        with self._use() as db:
+            db.execute("BEGIN")
+            try:
+                while row := db.execute("SELECT min(stream) FROM records WHERE stream > ?", (name,)).fetchone():
+                    if row[0] is None:
+                        return found
+                    name = row[0]
+                    found[name] = _last(db, name)
+            finally:
+                db.rollback()
+        return found
+
     def _append(self, stream: str, records: Sequence[Record], expect: int | None) -> Appended | Conflict:
         with self._use() as db:
             db.execute("BEGIN IMMEDIATE")

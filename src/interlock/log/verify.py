@@ -1,8 +1,8 @@
 """Prove a data directory: every record of every stream, from the files alone.
 
 Reads a stopped or a running directory, takes no lock and writes nothing. It finds a record that was changed, removed or
-reordered, and names it; it cannot find that the newest records of a stream were cut off (that needs signed checkpoints
-kept elsewhere). Erased payloads verify: the chain covers their hashes.
+reordered, and names it; that the newest records of a stream were cut off, or all written anew, it finds only against
+what somebody attests (interlock.proof). Erased payloads verify: the chain covers their hashes.
 """
 
 import hashlib
@@ -39,6 +39,23 @@ SELECT CAST(stream AS BLOB), seq, CAST(head AS BLOB), CAST(payload AS BLOB), CAS
 FROM records ORDER BY stream, seq"""
 
 
+class Attested(msgspec.Struct, frozen=True, kw_only=True):
+    """That a stream held a record with this chain value."""
+
+    seq: int
+    chain: bytes
+    by: str
+    """Who says so, as people read it."""
+
+
+Attestations = Callable[[str], Iterator[Attested]]
+"""By stream, in order of `seq`."""
+
+
+def _nobody(stream: str) -> Iterator[Attested]:
+    return iter(())
+
+
 class Problem(msgspec.Struct, frozen=True):
     """What is wrong, and where."""
 
@@ -63,23 +80,31 @@ class StreamReport(msgspec.Struct, frozen=True, kw_only=True):
     """Records whose payload was erased."""
     torn_bytes: int
     """Of an unfinished last line: being written now, or cut at the next start."""
+    attested: int
+    """The last seq that somebody attests, and that is so; 0: none."""
     problems: list[Problem]
 
 
-def verify(data_dir: Path, *, progress: Progress | None = None) -> Iterator[StreamReport]:
+def verify(
+    data_dir: Path, *, progress: Progress | None = None, attested: Attestations = _nobody
+) -> Iterator[StreamReport]:
     """One report a stream: those of DIR/log.sqlite, then those under DIR/journal. Blocking; each when it is done."""
-    yield from _verify_sqlite(data_dir / "log.sqlite", progress)
+    yield from _verify_sqlite(data_dir / "log.sqlite", progress, attested)
     root = data_dir / "journal"
     for directory in journal_directories(root):
-        yield _Walk(directory.relative_to(root).as_posix(), progress).journal(directory)
+        stream = directory.relative_to(root).as_posix()
+        yield _Walk(stream, progress, attested(stream)).journal(directory)
 
 
 class _Walk:
     """One stream's verification: counts what holds until something does not."""
 
-    def __init__(self, stream: str, progress: Progress | None) -> None:
+    def __init__(self, stream: str, progress: Progress | None, attested: Iterator[Attested]) -> None:
         self._stream = stream
         self._progress = progress
+        self._attestations = attested
+        self._next = next(attested, None)
+        self._attested = 0
         self._records = self._erased = self._torn_bytes = 0
         self._at = Position(seq=0, chain=chain_start(stream))
         self._first = 1
@@ -91,7 +116,7 @@ class _Walk:
                 self._count(stored)
         except LogCorrupt as error:
             return self._report(Problem(error.stream, error.seq, error.what))
-        return self._report()
+        return self._report(*self._cut_off())
 
     def journal(self, directory: Path) -> StreamReport:
         """Of a journal's segments and seals."""
@@ -100,7 +125,7 @@ class _Walk:
                 self._segment(directory, number)
         except LogCorrupt as error:
             return self._report(Problem(error.stream, error.seq or self._at.seq + 1, error.what))
-        return self._report()
+        return self._report(*self._cut_off())
 
     def _segment(self, directory: Path, number: int) -> None:
         seal = read_seal(directory, number, self._stream)
@@ -127,6 +152,7 @@ class _Walk:
             raise self._corrupt(f"segment {number} is missing")
         self._at = Position(seq=seal.last_seq, chain=bytes.fromhex(seal.chain))
         self._first = seal.last_seq + 1
+        self._compare()
 
     def _check_seal(self, path: Path, number: int, seal: Seal) -> None:
         with path.open("rb") as file:
@@ -138,10 +164,31 @@ class _Walk:
 
     def _count(self, stored: Stored) -> None:
         self._at = Position(seq=stored.seq, chain=stored.chain)
+        if self._next is not None and self._next.seq <= stored.seq:
+            self._compare()
         self._records += 1
         self._erased += not stored.record.payload
         if self._progress and self._records % _PROGRESS_EVERY == 0:
             self._progress(self._stream, self._records)
+
+    def _compare(self) -> None:
+        """What is attested up to here; what was within dropped segments cannot be looked at any more."""
+        while self._next is not None and self._next.seq <= self._at.seq:
+            if self._next.seq == self._at.seq:
+                if self._next.chain != self._at.chain:
+                    what = f"{self._next.by} attests another record here: the stream was written anew"
+                    raise LogCorrupt(self._stream, self._at.seq, what)
+                self._attested = self._at.seq
+            self._next = next(self._attestations, None)
+
+    def _cut_off(self) -> Iterator[Problem]:
+        """Whether more is attested than there is."""
+        furthest = self._next
+        for furthest in self._attestations:  # noqa: B007 - the last one is wanted
+            pass
+        if furthest is not None:
+            what = f"the stream ends at {self._at.seq}, and {furthest.by} attests {furthest.seq}: records were cut off"
+            yield Problem(self._stream, self._at.seq + 1, what)
 
     def _corrupt(self, what: str) -> LogCorrupt:
         return LogCorrupt(self._stream, self._at.seq + 1, what)
@@ -157,11 +204,12 @@ class _Walk:
             chain_hex=self._at.chain.hex(),
             erased=self._erased,
             torn_bytes=self._torn_bytes,
+            attested=self._attested,
             problems=list(problems),
         )
 
 
-def _verify_sqlite(path: Path, progress: Progress | None) -> Iterator[StreamReport]:
+def _verify_sqlite(path: Path, progress: Progress | None, attested: Attestations) -> Iterator[StreamReport]:
     if not path.exists():
         return
     try:
@@ -169,7 +217,7 @@ def _verify_sqlite(path: Path, progress: Progress | None) -> Iterator[StreamRepo
             db.execute("BEGIN")  # one snapshot for all streams
             for stream, rows in groupby(db.execute(_SELECT), key=lambda row: bytes(row[0])):
                 name = stream.decode(errors="backslashreplace")
-                yield _Walk(name, progress).rows(row[1:] for row in rows)
+                yield _Walk(name, progress, attested(name)).rows(row[1:] for row in rows)
             found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if found != "ok":
             yield _unreadable(path, found)
@@ -179,9 +227,13 @@ def _verify_sqlite(path: Path, progress: Progress | None) -> Iterator[StreamRepo
 
 def _unreadable(path: Path, what: str) -> StreamReport:
     """The file itself is damaged: no stream can be named."""
-    problem = Problem(path.name, 0, f"the file is damaged: {what}")
+    return nothing_of(path.name, Problem(path.name, 0, f"the file is damaged: {what}"))
+
+
+def nothing_of(stream: str, problem: Problem) -> StreamReport:
+    """The report on what cannot be read at all."""
     return StreamReport(
-        stream=path.name, records=0, first=1, head=0, chain_hex="", erased=0, torn_bytes=0, problems=[problem]
+        stream=stream, records=0, first=1, head=0, chain_hex="", erased=0, torn_bytes=0, attested=0, problems=[problem]
     )
 
 

@@ -16,7 +16,7 @@ from interlock.intake.placing import Closing
 from interlock.meters.definition import Version
 from interlock.meters.finding import Entry, Wanted, find
 from interlock.meters.measure import PICO
-from interlock.meters.rollups import COLUMNS, decimal_text
+from interlock.meters.rollups import ADDED, COLUMNS, decimal_text
 from interlock.meters.windows import MINUTE_MAX, Size, windows, zone_of
 from interlock.units import divide_half_even
 
@@ -87,10 +87,7 @@ class Engine:
         cursor = self._cursor()
         try:
             source = _source(cursor, version, query, rollups)
-            first, last, unreadable = cursor.execute(
-                f"SELECT min(minute), max(minute), coalesce(sum(unreadable), 0)::BIGINT FROM ({source.text})",
-                source.values,
-            ).fetchall()[0]
+            first, last, unreadable = cursor.execute(_extent(source), source.values).fetchall()[0]
             if first is None:
                 return Found([], 0)
             since = first if query.since is None else query.since
@@ -175,6 +172,17 @@ class _Source(NamedTuple):
 
     text: str
     values: list[Any]
+    keys: list[str]
+    """What they are told apart by, of what is asked for."""
+
+
+def _extent(source: _Source) -> str:
+    """The first and the last minute in which anything is left, and how much is unreadable."""
+    return (
+        f"SELECT min(minute), max(minute), coalesce(sum(unreadable), 0)::BIGINT FROM (SELECT {', '.join(source.keys)}, "
+        f"sum(unreadable) AS unreadable FROM ({source.text}) GROUP BY {', '.join(source.keys)} "
+        "HAVING sum(n) <> 0 OR sum(total) <> 0 OR sum(unreadable) <> 0)"
+    )
 
 
 def _source(cursor: Any, version: Version, query: Query, rollups: Rollups) -> _Source:
@@ -201,7 +209,8 @@ def _source(cursor: Any, version: Version, query: Query, rollups: Rollups) -> _S
         conditions.append(f"list_contains(?, {_column(version, name)})")
         values.append(list(wanted))
     # The names are ours, each value is a parameter.
-    return _Source(f"SELECT * FROM ({' UNION ALL '.join(parts)}) WHERE {' AND '.join(conditions)}", values)
+    text = f"SELECT * FROM ({' UNION ALL '.join(parts)}) WHERE {' AND '.join(conditions)}"
+    return _Source(text, values, [name for name in names if name not in ADDED])
 
 
 def _column(version: Version, name: str) -> str:

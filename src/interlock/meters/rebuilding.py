@@ -1,0 +1,114 @@
+"""The tables as a whole: those that stand, read beside their owner, and the same made again from the log.
+
+Both as rows of text in one order, in which equal tables are equal whatever their files look like.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from interlock.clock import SystemClock
+from interlock.intake.records import STREAM
+from interlock.log.sqlite import SqliteLog
+from interlock.meters.catalog import STREAM as METERS
+from interlock.meters.definition import Version
+from interlock.meters.entries import EVENTS, PERIODS, Entries
+from interlock.meters.folding import ROLLUPS, TABLES, Group, Periods, rollup_columns
+from interlock.meters.service import ROWS_MAX, WRITTEN
+from interlock.tables import Table, Tables
+from interlock.tables.manifest import NAME, Manifest, decode
+
+Progress = Callable[[str, int], None]
+_FETCHED = 10_000
+
+
+class Standing(NamedTuple):
+    """Tables at one moment. Their files stay for a grace, though their owner goes on."""
+
+    place: Path
+    manifest: Manifest
+
+    @property
+    def versions(self) -> list[str]:
+        """Keys of the versions that are folded as far as all else."""
+        notes = self.manifest.notes
+        return sorted(key for key, seq in notes.items() if key != WRITTEN and seq == self.manifest.seq)
+
+    def rows(self) -> Iterator[bytes]:
+        """All rows: of each table in turn, a JSON list each, in order."""
+        import duckdb
+
+        with closing(duckdb.connect(config={"memory_limit": "512MB"})) as connection:
+            for table in TABLES:
+                names = [file.name for file in self.manifest.files if file.table == table.name]
+                if not names:
+                    continue
+                paths = [str(self.place / name) for name in names]
+                found = connection.execute(_dump(table), [paths, *([self.versions] if table is ROLLUPS else [])])
+                while some := found.fetchmany(_FETCHED):
+                    for (row,) in some:
+                        yield f"{table.name} {row}".encode()
+
+
+def standing(place: Path) -> Standing | None:
+    """Those in a directory; None: none. Raises: Damaged. OSError."""
+    path = place / NAME
+    return Standing(place, decode(path.read_bytes())) if path.exists() else None
+
+
+def make_again(journals: Path, log: Path, place: Path, versions: list[str], seq: int, progress: Progress) -> Standing:
+    """Fold the log up to record `seq` into tables at `place`, for those versions. Raises: InterlockError."""
+    tables = Tables(place, TABLES, clock=SystemClock())
+    try:
+        group = Group(_defined(log, versions), journals / STREAM, 0)
+        periods, entries = Periods(()), Entries()
+        try:
+            while group.seq < seq:
+                for stored in group.poll(seq):
+                    periods.apply(stored)
+                    group.apply(stored, periods.closings, entries)
+                    if len(entries) + group.fold.size >= ROWS_MAX:
+                        entries = _write(tables, group, periods, entries)
+                progress(STREAM, group.seq)
+            _write(tables, group, periods, entries)
+        finally:
+            group.close()
+    finally:
+        tables.close()
+    found = standing(place)
+    assert found is not None
+    return found
+
+
+def _write(tables: Tables, group: Group, periods: Periods, entries: Entries) -> Entries:
+    if tables.through[0] < group.seq:
+        rows: Mapping[str, dict[str, list[object]]] = {
+            ROLLUPS.name: rollup_columns(group.fold.rows),
+            EVENTS.name: entries.columns,
+            PERIODS.name: periods.columns(),
+        }
+        tables.commit(rows, group.seq, group.chain, dict.fromkeys(group.versions, group.seq))
+        group.fold.rows = {key: {} for key in group.fold.rows}
+        periods.new.clear()
+    return Entries()
+
+
+def _defined(log: Path, versions: list[str]) -> list[Version]:
+    """Of all that were ever defined, retired ones too."""
+    with closing(SqliteLog(log)) as opened:
+        records = [stored.record for stored in opened.read_after(METERS, 0)]
+    defined = [msgspec.json.decode(one.payload, type=Version) for one in records if one.type == "meter.defined"]
+    return [version for version in defined if version.key in versions]
+
+
+def _dump(table: Table) -> str:
+    columns = ", ".join(f'"{name}"' for name, _ in table.columns)
+    source = f"SELECT {columns} FROM read_parquet(?, hive_partitioning = false)"
+    if table is ROLLUPS:
+        source += " WHERE list_contains(?, tenant || '/' || meter || '/' || version)"
+        source = f"SELECT {columns} FROM (WITH rows AS ({source}) {table.merge})"
+    cells = ", ".join(f'"{name}"::VARCHAR' for name, _ in table.columns)
+    return f"SELECT to_json([{cells}])::VARCHAR FROM ({source}) ORDER BY {columns}"

@@ -1,0 +1,186 @@
+"""The views of the log, as `interlock rebuild` knows them: how each is read as it stands, made again, and thrown away.
+
+What is compared is a dump: rows of bytes in one order, in which two views of the same records are equal whatever their
+files look like. Identity's directory and the policy are folded in memory by each process and have no file, so they are
+not here. A new view of the log is a new line in `VIEWS`.
+"""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from interlock.datadir import DataDir
+from interlock.intake import STREAM
+from interlock.intake.records import closings_of, known_of
+from interlock.ledger import Ledger, Readable, copy_view, delete_view
+from interlock.log import Stored
+from interlock.log.reader import JournalReader
+from interlock.log.sqlite import SqliteLog
+from interlock.log.verify import Progress
+
+if TYPE_CHECKING:  # numpy and DuckDB take longer to import than the rest
+    from interlock.intake.index import Manifest
+    from interlock.intake.runs import Run
+    from interlock.meters.rebuilding import Standing as Tables
+
+_PROGRESS_EVERY = 1000
+
+
+class Dump(msgspec.Struct, frozen=True, kw_only=True):
+    """A view at one position."""
+
+    position: Mapping[str, int]
+    """By stream, the last record that is in it."""
+    rows: Iterator[bytes]
+    show: Callable[[bytes], str]
+    """A row as people read it."""
+
+
+class View(NamedTuple):
+    """One view. The directories given are for its own use, and removed afterwards."""
+
+    name: str
+    standing: Callable[[DataDir, Path], AbstractContextManager[Dump | None]]
+    """As it stands, its owner running or not; None: there is none."""
+    rebuilt: Callable[[DataDir, Path, Mapping[str, int], Progress], AbstractContextManager[Dump]]
+    """Made from the log alone, up to a position."""
+    drop: Callable[[DataDir], None]
+    """Throw it away; nobody has it open."""
+
+
+class _Until:
+    """A log as it was at a position."""
+
+    def __init__(self, log: Readable, position: Mapping[str, int], progress: Progress) -> None:
+        self._log = log
+        self._position = position
+        self._progress = progress
+
+    async def head(self, stream: str) -> int:
+        return self._position.get(stream, 0)
+
+    async def read(self, stream: str, *, after: int = 0) -> AsyncIterator[Stored]:
+        if after < self._position.get(stream, 0):
+            async for stored in self._log.read(stream, after=after):
+                yield stored
+                if stored.seq % _PROGRESS_EVERY == 0:
+                    self._progress(stream, stored.seq)
+                if stored.seq == self._position[stream]:
+                    return
+
+    async def streams(self) -> list[str]:
+        return sorted(self._position)
+
+
+@contextmanager
+def _standing_ledger(places: DataDir, scratch: Path) -> Iterator[Dump | None]:
+    if not places.ledger.is_file():
+        yield None
+        return
+    path = scratch / "standing.sqlite"
+    copy_view(places.ledger, path)
+    with closing(Ledger(path)) as ledger:
+        yield _dump_of(ledger)
+
+
+@contextmanager
+def _rebuilt_ledger(places: DataDir, scratch: Path, position: Mapping[str, int], progress: Progress) -> Iterator[Dump]:
+    with closing(Ledger(scratch / "rebuilt.sqlite")) as ledger, closing(SqliteLog(places.log)) as log:
+        journals = _Until(JournalReader(places.journal), position, progress)
+        asyncio.run(ledger.catch_up(journals, _Until(log, position, progress)))
+        yield _dump_of(ledger)
+
+
+def _dump_of(ledger: Ledger) -> Dump:
+    return Dump(position=ledger.positions(), rows=ledger.rows(), show=lambda row: row.decode(errors="replace"))
+
+
+@contextmanager
+def _standing_index(places: DataDir, scratch: Path) -> Iterator[Dump | None]:
+    from interlock.intake.index import standing
+
+    if not places.events_index.is_dir():
+        yield None
+        return
+    yield _dump_of_index(*standing(places.events_index))
+
+
+@contextmanager
+def _rebuilt_index(places: DataDir, scratch: Path, position: Mapping[str, int], progress: Progress) -> Iterator[Dump]:
+    from interlock.intake.index import Index, standing
+
+    index, end, seq, chain = Index(scratch / "index"), position.get(STREAM, 0), 0, b""
+    with closing(index):
+        for stored in JournalReader(places.journal).scan(STREAM) if end else ():
+            seq, chain = stored.seq, stored.chain
+            index.add(known_of(stored), seq, chain, closings_of(stored))
+            if seq % _PROGRESS_EVERY == 0:
+                progress(STREAM, seq)
+            if seq == end:
+                break
+        index.settle(seq, chain)
+    yield _dump_of_index(*standing(scratch / "index"))
+
+
+def _dump_of_index(manifest: "Manifest", runs: "Sequence[Run]") -> Dump:
+    from interlock.intake.index import rows_of
+
+    def rows() -> Iterator[bytes]:
+        if manifest.through_seq:
+            yield f"through record {manifest.through_seq}, chain value {manifest.chain}".encode()
+        for closed in manifest.closings:
+            yield b"closed " + msgspec.json.encode(closed)
+        yield from rows_of(runs)
+
+    return Dump(position={STREAM: manifest.through_seq}, rows=rows(), show=_show_key)
+
+
+def _show_key(row: bytes) -> str:
+    if len(row) != 40:
+        return row.decode()
+    return f"key {row[:16].hex()} content {row[16:32].hex()} record {int.from_bytes(row[32:], 'big')}"
+
+
+def _drop_index(places: DataDir) -> None:
+    if places.events_index.exists():
+        shutil.rmtree(places.events_index)
+
+
+@contextmanager
+def _standing_tables(places: DataDir, scratch: Path) -> Iterator[Dump | None]:
+    from interlock.meters.rebuilding import standing
+
+    found = standing(places.tables)
+    yield None if found is None else _dump_of_tables(found)
+
+
+@contextmanager
+def _rebuilt_tables(places: DataDir, scratch: Path, position: Mapping[str, int], progress: Progress) -> Iterator[Dump]:
+    from interlock.meters.rebuilding import make_again, standing
+
+    stands = standing(places.tables)
+    versions = stands.versions if stands else []
+    end = position.get(STREAM, 0)
+    yield _dump_of_tables(make_again(places.journal, places.log, scratch / "tables", versions, end, progress))
+
+
+def _dump_of_tables(found: "Tables") -> Dump:
+    seq = found.manifest.seq
+    return Dump(position={STREAM: seq}, rows=found.rows(), show=lambda row: row.decode())
+
+
+def _drop_tables(places: DataDir) -> None:
+    if places.tables.exists():
+        shutil.rmtree(places.tables)
+
+
+VIEWS: Sequence[View] = (
+    View("ledger", _standing_ledger, _rebuilt_ledger, lambda places: delete_view(places.ledger)),
+    View("events", _standing_index, _rebuilt_index, _drop_index),
+    View("tables", _standing_tables, _rebuilt_tables, _drop_tables),
+)
