@@ -4,6 +4,8 @@ import asyncio
 import functools
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -23,10 +25,13 @@ from tests.intake.events import document
 from interlock.clock import SystemClock
 from interlock.control import events as events_module
 from interlock.control.events import EVENTS_MAX
+from interlock.datadir import DataDir
 from interlock.errors import LocalError, TransientError
 from interlock.intake import STREAM, Intake
 from interlock.log.reader import JournalReader
 from interlock.proof.check import verify
+from interlock.proof.export import export, month
+from interlock.proof.rebuild import check
 from interlock.testing.control_process import Answer, ControlProcess
 
 ONE, BATCH, LINES = "application/cloudevents+json", "application/cloudevents-batch+json", "application/x-ndjson"
@@ -261,12 +266,16 @@ STORM = {
 }
 """Kills, batches a client, events a batch; `make soak` asks for 20, 500 and 1,000."""
 CLIENTS = 4
+ASKED = "/v1/meters/tokens/query?tenant=storm"
 
 
 def test_kills_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> None:
     control = ControlProcess(tmp_path / "data").start()
     ready(control)
-    key = issued(control, scopes=["events:write"])["secret"]
+    made = issued(control, tenant="storm", scopes=["events:write", "meters:write", "usage:read"])
+    key = str(made["secret"])
+    meter = {"slug": "tokens", "event_type": "tokens", "aggregation": "sum", "value": "$.tokens"}
+    assert control.ask("POST", "/v1/meters?tenant=storm", meter).status == 201
     clients = [Client(control, key, name) for name in range(CLIENTS)]
     total = CLIENTS * STORM["batches"] * STORM["batch"]
     for client in clients:
@@ -284,11 +293,23 @@ def test_kills_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> None:
         client.join()
     assert answered() == total
     assert {result for client in clients for result in client.results} <= {"counted", "duplicate"}
+    told = until(lambda: (a := control.ask("POST", ASKED, {})).status == 200 and a.json(), "it is metered", 300)
+    assert [row["value"] for row in told["rows"]] == [str(7 * total)] and told["unreadable"] == 0
     assert control.stop() == 0, control.stderr
     log = [e["id"] for r in _records(control.data_dir) for e in msgspec.json.decode(r)["events"]]
     wanted = [id for client in clients for number in range(STORM["batches"]) for id in client.ids(number)]
     assert sorted(log) == sorted(wanted)
-    assert [report.problems for report in verify(control.data_dir)] == [[]] * 4
+    places = DataDir(control.data_dir)
+    assert [problem for report in verify(places.root) for problem in report.problems] == []
+    assert {report.view: report.state for report in check(places)} == {
+        "ledger": "equal",
+        "events": "equal",
+        "tables": "equal",
+    }
+    bundle = tmp_path / "bundle"
+    export(places, "storm", month("2026-01"), bundle)
+    proved = subprocess.run([sys.executable, bundle / "verify.py"], capture_output=True, text=True)
+    assert proved.returncode == 0 and f"events.counted: {total} from" in proved.stdout, proved
 
 
 def _records(data: Path) -> Iterator[bytes]:
