@@ -1,13 +1,17 @@
 """What it costs to count an event once: `python -m bench.intake [--keys 1000000] [--batches 200]`.
 
-From body bytes (1,000 lines of CloudEvents, one in fifty known) to the answer after the sync, on one thread, beside the
-same with no key known; and the keys alone, looked up and inserted durably, beside SQLite with a unique index and DuckDB
-with an anti-join (if installed). Known keys are made in bulk. CPU time is the process's; elapsed time has the disk in.
+From body bytes (1,000 lines of CloudEvents, one in fifty known) to the answer after the sync, on one thread, beside
+the same with no key known; and the keys alone, looked up and inserted durably, beside SQLite with a unique index,
+DuckDB with an anti-join and PostgreSQL with ON CONFLICT DO NOTHING (if its server and psycopg are installed, by root).
+Known keys are made in bulk. CPU time is the process's, and of PostgreSQL its backend's too; elapsed time has the disk in.
 """
 
 import argparse
+import atexit
 import os
+import shutil
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
@@ -79,16 +83,16 @@ def prepared(directory: Path, known: int) -> Index:
     return Index(directory)
 
 
-def measured(work: Callable[[int], None], batches: int) -> Cost:
-    """Of `work(n)` on a thousand, after a tenth of them to warm up."""
+def measured(work: Callable[[int], None], batches: int, used_ns: Callable[[], int] = time.process_time_ns) -> Cost:
+    """Of `work(n)` on a thousand, after a tenth of them to warm up. `used_ns`: CPU of all that works."""
     warm = max(batches // 10, 1)
     for n in range(warm):
         work(n)
-    cpu_ns, begun_ns = time.process_time_ns(), time.perf_counter_ns()
+    cpu_ns, begun_ns = used_ns(), time.perf_counter_ns()
     for n in range(warm, warm + batches):
         work(n)
     units = batches * BATCH * 1e3
-    return Cost((time.process_time_ns() - cpu_ns) / units, (time.perf_counter_ns() - begun_ns) / units)
+    return Cost((used_ns() - cpu_ns) / units, (time.perf_counter_ns() - begun_ns) / units)
 
 
 def whole(root: Path, known: int, batches: int) -> Cost:
@@ -156,8 +160,8 @@ def sqlite(root: Path, known: int, batches: Sequence[list[bytes]]) -> Callable[[
 
 
 def duckdb(root: Path, known: int, batches: Sequence[list[bytes]]) -> Callable[[int], None]:
-    """An anti-join, one commit a batch. Raises: ImportError: it is not installed."""
-    import duckdb as engine  # type: ignore[import-not-found, unused-ignore]  # not among our dependencies
+    """An anti-join, one commit a batch."""
+    import duckdb as engine
 
     db: Any = engine.connect(str(root / "events.duckdb"), config={"threads": 1})
     db.execute("CREATE TABLE events (high UBIGINT, low UBIGINT, seq UBIGINT)")
@@ -176,6 +180,56 @@ def duckdb(root: Path, known: int, batches: Sequence[list[bytes]]) -> Callable[[
 def _load(db: Any, new: dict[str, Any], join: str = "") -> None:
     db.register("new", new)
     db.execute(f"INSERT INTO events SELECT high, low, seq FROM new {join}")  # words of ours
+
+
+def postgresql(
+    root: Path, known: int, batches: Sequence[list[bytes]]
+) -> tuple[Callable[[int], None], Callable[[], int]]:
+    """INSERT … ON CONFLICT DO NOTHING of whole arrays, one commit a batch, its own durability (fsync).
+
+    Raises: ImportError: no psycopg, or no server is installed (Debian's place).
+    """
+    import psycopg  # type: ignore[import-not-found, unused-ignore]  # not among our dependencies
+
+    programs = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)
+    if programs is None:
+        raise ImportError("no PostgreSQL server in /usr/lib/postgresql")
+    place = root / "postgresql"
+    place.mkdir()
+    root.chmod(0o755)
+    shutil.chown(place, "postgres")
+    by = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    subprocess.run(
+        [*by, programs / "initdb", "-D", place / "data", "-A", "trust"], check=True, stdout=subprocess.DEVNULL
+    )
+    options = ["-h", "", "-c", "shared_buffers=1GB", "-c", "max_wal_size=4GB"]
+    started: list[str | Path] = [*by, programs / "postgres", "-D", place / "data", "-k", place, *options]
+    server = subprocess.Popen(started, stderr=subprocess.DEVNULL)
+    atexit.register(server.terminate)
+    while not (place / ".s.PGSQL.5432").exists():
+        time.sleep(0.1)
+    db = psycopg.connect(host=str(place), user="postgres", dbname="postgres", autocommit=True)
+    db.execute("CREATE TABLE events (key bytea, content bytea, seq bigint)")
+    with db.cursor().copy("COPY events FROM STDIN (FORMAT BINARY)") as copy:
+        copy.set_types(["bytea", "bytea", "int8"])
+        for part in bulk(known) if known else ():
+            pairs = np.stack([part.high, part.low], axis=1).astype(">u8").tobytes()
+            for i in range(0, len(pairs), 16):
+                copy.write_row((pairs[i : i + 16], pairs[i : i + 16], 0))
+    db.execute("ALTER TABLE events ADD PRIMARY KEY (key)")
+    db.execute("CHECKPOINT")
+    stat = Path(f"/proc/{db.info.backend_pid}/stat")
+
+    def work(n: int) -> None:
+        new = batches[n]
+        insert = "INSERT INTO events SELECT k, k, %s FROM unnest(%s::bytea[]) AS k ON CONFLICT DO NOTHING"
+        db.execute(insert, (n, new))
+
+    def used_ns() -> int:
+        ticks = sum(map(int, stat.read_text().rpartition(")")[2].split()[11:13]))
+        return time.process_time_ns() + ticks * (10**9 // os.sysconf("SC_CLK_TCK"))
+
+    return work, used_ns
 
 
 def anonymous_mib() -> float:
@@ -198,12 +252,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _row(f"event, body to synced answer, {known:,} keys known", whole(root / f"{known}", known, asked.batches))
         print(f"| anonymous memory then, MiB | {anonymous_mib():.0f} | | |", flush=True)
         batches = keys(asked.batches)
-        for peer in (ours, sqlite, duckdb):
+        for peer in (ours, sqlite, duckdb, postgresql):
             try:
-                _row(
-                    f"key, {peer.__name__}, {asked.keys:,} known",
-                    measured(peer(root, asked.keys, batches), asked.batches),
-                )
+                made = peer(root, asked.keys, batches)
+                work, used_ns = made if isinstance(made, tuple) else (made, time.process_time_ns)
+                _row(f"key, {peer.__name__}, {asked.keys:,} known", measured(work, asked.batches, used_ns))
             except ImportError as error:
                 print(f"| key, {peer.__name__} | not measured: {error} | | |", flush=True)
     return 0
