@@ -2,8 +2,8 @@
 
 From body bytes (1,000 lines of CloudEvents, one in fifty known) to the answer after the sync, on one thread, beside
 the same with no key known; and the keys alone, looked up and inserted durably, beside SQLite with a unique index,
-DuckDB with an anti-join and PostgreSQL with ON CONFLICT DO NOTHING (if its server and psycopg are installed, by root).
-Known keys are made in bulk. CPU time is the process's, and of PostgreSQL its backend's too; elapsed time has the disk in.
+DuckDB with an anti-join and PostgreSQL with ON CONFLICT DO NOTHING (as root, if its server and psycopg are installed).
+Known keys are made in bulk. CPU time is the process's, of PostgreSQL its backend's too; elapsed time has the disk in.
 """
 
 import argparse
