@@ -284,6 +284,9 @@ def test_single_events_and_their_corrections(control: ControlProcess) -> None:
     replacement = call("e1-right", "2026-02-05T10:00:00Z", tokens=20, subject="c1")
     wrong = {"source": events[1]["source"], "id": "e1", "reason": "digits swapped", "replacement": replacement}
     assert post("/v1/corrections", wrong).json()["items"][0]["result"] == "counted"
+    unreadable = {**wrong, "id": "e2", "replacement": call("e2-right", "2026-02-05T10:00:00Z", tokens="many")}
+    [item] = post("/v1/corrections", [unreadable]).json()["items"]
+    assert (item["result"], item["field"], item["id"]) == ("refused", "replacement.data.tokens", "e2")
     assert post("/v1/periods", {"period": "2026-03"}).status == 201
     send(control, key, [call("late", "2026-03-06T10:00:00Z", tokens=100)])
     found = get(control, key, "/v1/events?limit=10").json()["events"]
@@ -303,7 +306,10 @@ def test_single_events_and_their_corrections(control: ControlProcess) -> None:
     ]
     narrowed = "/v1/events?subject=c1&type=llm.call&from=2026-02-01&to=2026-03-01&limit=2"
     assert [one["event"]["id"] for one in get(control, key, narrowed).json()["events"]] == ["e1", "e1-right"]
-    assert [one["event"]["id"] for one in get(control, key, "/api/v1/events?subject=c0").json()] == ["e0"]
+    stands = [one["event"]["id"] for one in get(control, key, "/api/v1/events?limit=4").json()]
+    assert stands == ["late", "e3", "e2", "e1-right"]
+    assert get(control, key, "/api/v1/events?hasError=true").status == 400
+    assert get(control, key, "/api/v1/meters?page=2").json() == []
     assert control.ask("GET", "/v1/events?tenant=corrected&id=e2").json()["events"][0]["event"]["id"] == "e2"
     assert get(control, str(issued(control, tenant="o", scopes=SCOPES)["secret"]), "/v1/events").json() == {
         "events": []

@@ -182,7 +182,7 @@ class _ApiPort(_Questions):
     def __init__(self, control: Control, *, own: bool) -> None:
         super().__init__(control, own=own)
         self._events = Events(control.intake, control.clock, control.meters.admit)
-        self._corrections = Corrections(control.intake, control.clock, self._events.room)
+        self._corrections = Corrections(control.intake, control.clock, self._events.room, control.meters.admit)
         self._periods = Periods(control.intake)
 
     async def take_events(self, request: Request) -> Response:

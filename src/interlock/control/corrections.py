@@ -2,12 +2,13 @@
 
 import asyncio
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from interlock.clock import Clock
 from interlock.control.answers import check_json
-from interlock.control.events import LIST_BYTES_MAX, Room, answer, items_of, origin_of
+from interlock.control.events import LIST_BYTES_MAX, Admit, Item, Room, answer, items_of, origin_of
 from interlock.errors import LocalError
 from interlock.intake import Correction, Intake, Origin, Refused, read_correction
 
@@ -16,9 +17,11 @@ CORRECTIONS_MAX = 1000
 
 
 class Corrections:
-    """The path of one process. `room`: shared with events."""
+    """The path of one process."""
 
-    def __init__(self, intake: Intake, clock: Clock, room: Room) -> None:
+    def __init__(self, intake: Intake, clock: Clock, room: Room, admit: Admit) -> None:
+        """`room`: shared with events. `admit`: as they have it, for replacements."""
+        self._admit = admit
         self._intake = intake
         self._clock = clock
         self._room = room
@@ -34,8 +37,21 @@ class Corrections:
             origin = origin_of(request.state.key)
             single = text.lstrip()[:1] != b"["
             async with self._room.reading:
-                items = await asyncio.to_thread(_read, text, single, origin, self._clock.now_ns() / 1e9)
+                items = await asyncio.to_thread(self._read, text, single, origin)
             return answer(await self._intake.correct(origin, items), single=single)
+
+    def _read(self, text: bytes, single: bool, origin: Origin) -> list[Correction | Refused]:
+        """Those refused too whose replacement a meter cannot read."""
+        items = _read(text, single, origin, self._clock.now_ns() / 1e9)
+        new: list[Item] = [item.replacement for item in items if isinstance(item, Correction) and item.replacement]
+        admitted = iter(self._admit(origin, new))
+        for place, item in enumerate(items):
+            if isinstance(item, Correction) and item.replacement:
+                found = next(admitted)
+                if isinstance(found, Refused):
+                    field = f"replacement.{found.field}"
+                    items[place] = msgspec.structs.replace(found, field=field, source=item.source, id=item.id)
+        return items
 
 
 def _read(text: bytes, single: bool, origin: Origin, now_s: float) -> list[Correction | Refused]:

@@ -15,7 +15,7 @@ from interlock.identity import Key, check_tenant
 from interlock.meters import Entry, Wanted
 
 NAMES = ("type", "subject", "source", "id")
-OPENMETER = ("from", "to", "limit", "id", "subject", "clientId", "ingestedAtFrom", "ingestedAtTo", "hasError")
+OPENMETER = ("from", "to", "limit", "id", "subject")
 
 
 class EntryPaths:
@@ -37,16 +37,15 @@ class EntryPaths:
     async def find_openmeter(self, request: Request) -> Response:
         """Those taken back are left out: it has no word for them."""
         params = query(request, OPENMETER)
-        found = await self._found(params, self._tenant(request))
+        found = await self._found(params, self._tenant(request), standing=True)
         return json(
             [
                 {"event": entry.event, "ingestedAt": _moment(entry.taken_at_us), "storedAt": _moment(entry.taken_at_us)}
                 for entry in found
-                if entry.n > 0
             ]
         )
 
-    async def _found(self, params: dict[str, str], tenant: str) -> list[Entry]:
+    async def _found(self, params: dict[str, str], tenant: str, *, standing: bool = False) -> list[Entry]:
         limit = params.get("limit", "100")
         if not (limit.isascii() and limit.isdigit() and len(limit) < 10):
             raise LocalError(f"limit is a whole number, not {limit[:20]!r}", field="limit")
@@ -54,6 +53,7 @@ class EntryPaths:
             since_us=self._us(params, "from"),
             until_us=self._us(params, "to"),
             limit=int(limit),
+            standing=standing,
             **{name: params[name] for name in NAMES if name in params},
         )
         return await self._control.meters.events(tenant, wanted, await self._control.events_head())

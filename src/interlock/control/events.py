@@ -29,6 +29,8 @@ ROOM_BYTES = 256 << 20
 """For all requests that are being read and answered."""
 
 Item = Event | Refused
+Admit = Callable[[Origin, list[Item]], list[Item]]
+"""A tenant's events as its meters take them: those that they cannot read are refused."""
 
 
 def one(text: bytes, origin: Origin, now_s: float) -> list[Item]:
@@ -147,8 +149,7 @@ class Room:
 class Events:
     """The path of one process."""
 
-    def __init__(self, intake: Intake, clock: Clock, admit: Callable[[Origin, list[Item]], list[Item]]) -> None:
-        """`admit`: a tenant's events as its meters take them: those that they cannot read are refused."""
+    def __init__(self, intake: Intake, clock: Clock, admit: Admit) -> None:
         self._intake = intake
         self._clock = clock
         self._admit = admit

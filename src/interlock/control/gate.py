@@ -31,7 +31,8 @@ class Gate:
             await self._app(scope, receive, send)
             return
         secret = secret_of(Request(scope))
-        needed = self._needed(f"{scope['method']} {scope['path']}")
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        needed = self._needed(f"{method} {scope['path']}")
         found = self._admit(secret, needed) if secret else Denied("key_missing")
         if isinstance(found, Denied):
             message = f"{CODES[found.code].meaning} (needed: {needed})"

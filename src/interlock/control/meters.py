@@ -18,6 +18,7 @@ from interlock.control.service import Control
 from interlock.errors import LocalError
 from interlock.identity import Key, check_tenant
 from interlock.meters import Answer, Meter, Query, Row, Size, Version
+from interlock.meters.catalog import METERS_MAX
 from interlock.meters.definition import AGGREGATIONS
 from interlock.meters.windows import SIZES
 
@@ -53,8 +54,8 @@ class OpenMeterAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     client_id: str = ""
 
 
-class OpenMeterMeter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Body of POST /api/v1/meters."""
+class OpenMeterMeter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """Body of POST /api/v1/meters. What is not here has no counterpart and is refused."""
 
     slug: str
     event_type: str
@@ -126,9 +127,11 @@ class MeterPaths:
         )
 
     async def openmeter_list(self, request: Request) -> Response:
-        _, tenant = self._asked(request, "page", "pageSize", "order", "orderBy", "includeDeleted")
+        params, tenant = self._asked(request, "page", "pageSize")
+        page, size = (_whole(params, name, default) for name, default in (("page", 1), ("pageSize", METERS_MAX)))
         await self._control.refresh_meters()
-        return json([_openmeter_meter(one) for one in self._control.catalog.newest(tenant)])
+        found = self._control.catalog.newest(tenant)[(page - 1) * size : page * size]
+        return json([_openmeter_meter(one) for one in found])
 
     async def openmeter_show(self, request: Request) -> Response:
         _, tenant = self._asked(request)
@@ -261,6 +264,13 @@ def _openmeter_parameters(request: Request) -> OpenMeterAsked:
             what = f"unknown parameter {name[:80]!r}; there are: {', '.join((*OPENMETER_GET, 'filterGroupBy[name]'))}"
             raise LocalError(what, field=name[:80])
     return msgspec.convert({**plain, **lists, "filterGroupBy": filters}, OpenMeterAsked)
+
+
+def _whole(params: Mapping[str, str], name: str, default: int) -> int:
+    text = params.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text)):
+        raise LocalError(f"{name} is a whole number from 1", field=name)
+    return int(text)
 
 
 def _moment(minute: int) -> str:

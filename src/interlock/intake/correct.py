@@ -246,7 +246,8 @@ class _Stored:
         places = [at for at in range(0, len(keys), 16) if keys[at : at + 16] == key]
         if not places:
             raise LogCorrupt(STREAM, seq, "the event that the index names is not in it")
-        return Original(seq, self._at_ns), bytes(self._last.events[places[0] // 16])
+        place = places[0] // 16
+        return Original(seq, self._at_ns, place), bytes(self._last.events[place])
 
     def _read(self, seq: int) -> None:
         stored = self._committer.record_at(seq)

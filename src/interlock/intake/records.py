@@ -45,6 +45,8 @@ class Original(msgspec.Struct, frozen=True):
 
     seq: int
     at_ns: int
+    place: int = 0
+    """Among the record's events."""
 
 
 class Corrected(Payload, frozen=True, kw_only=True):

@@ -7,18 +7,23 @@ A retired meter is neither asked of new events nor answered; its records stay, a
 versions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 
 from interlock.clock import Clock
 from interlock.errors import InterlockError, LocalError, TransientError
 from interlock.log import Conflict, Log, Record, Stored
-from interlock.meters.definition import Meter, Version, check
+from interlock.meters.definition import Meter, Version, check, names_of
 
 STREAM = "meters"
-METERS_MAX = 1000
+METERS_MAX = 200
 """Of one tenant: each event of a type is read by all meters of that type."""
+VERSIONS_MAX = 20
+"""Of one meter: all of them are folded until it is retired."""
+NAMES_MAX = 100
+"""Of the data of a tenant's events, that its meters read: each event is decoded with room for all of them."""
 _TRIES = 32
 
 
@@ -49,7 +54,9 @@ class Catalog:
                     version = msgspec.json.decode(stored.record.payload, type=Version)
                     slug = version.meter.slug
                     self._versions[version.tenant, slug] = version.version
-                    self.tenants.setdefault(version.tenant, {}).setdefault(slug, []).append(version)
+                    with suppress(LocalError):  # one of another time's rules: it must not stop anybody's fold
+                        check(version.meter)
+                        self.tenants.setdefault(version.tenant, {}).setdefault(slug, []).append(version)
                 case "meter.retired":
                     retired = msgspec.json.decode(stored.record.payload, type=Retired)
                     self.tenants[retired.tenant].pop(retired.slug, None)
@@ -110,8 +117,7 @@ class Registry:
             mine = catalog.tenants.get(tenant, {})
             if meter.slug in mine and mine[meter.slug][-1].meter == meter:
                 return []
-            if meter.slug not in mine and len(mine) >= METERS_MAX:
-                raise LocalError(f"a tenant has at most {METERS_MAX} meters", field="slug")
+            self._check_room(mine, meter)
             number, now_ns = catalog.next_version(tenant, meter.slug), self._clock.now_ns()
             version = Version(tenant=tenant, version=number, meter=meter, defined_at_ns=now_ns)
             return [self._record(version.key, "meter.defined", version)]
@@ -128,6 +134,18 @@ class Registry:
             return [self._record(f"{last.key}/retired", "meter.retired", retired)]
 
         await self._change(decide)
+
+    def _check_room(self, mine: Mapping[str, Sequence[Version]], meter: Meter) -> None:
+        """Raises: LocalError: the tenant has as much as it may."""
+        if meter.slug not in mine and len(mine) >= METERS_MAX:
+            raise LocalError(f"a tenant has at most {METERS_MAX} meters", field="slug")
+        if len(mine.get(meter.slug, ())) >= VERSIONS_MAX:
+            what = f"a meter has at most {VERSIONS_MAX} versions: retire it, and define it anew"
+            raise LocalError(what, field="slug")
+        names = set().union(*(names_of(one.meter) for versions in mine.values() for one in versions), names_of(meter))
+        if len(names) > NAMES_MAX:
+            what = f"a tenant's meters read at most {NAMES_MAX} different names of data: retire some that are not asked"
+            raise LocalError(what, field="group_by")
 
     async def _change(self, decide: Callable[[Catalog], Sequence[Record]]) -> bool:
         """Decide on the newest state, append if it is still the newest, fold it; whether there was anything to do."""

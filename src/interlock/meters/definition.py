@@ -20,7 +20,7 @@ VALUES_MAX = 100
 """Of one filter."""
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
-_STEP = re.compile(r"""\.([A-Za-z_][A-Za-z0-9_-]{0,99})|\[(?:"([^"\\]{1,100})"|'([^'\\]{1,100})')\]""")
+_STEP = re.compile(r"""\.([A-Za-z_][A-Za-z0-9_-]{0,99})|\["([^"'\\]{1,100})"\]|\['([^"'\\]{1,100})'\]""")
 _STEPS_MAX = 8
 _TEXT_CHARS_MAX = 256
 RESERVED = frozenset({"subject", "corrects", "window_start", "window_end", "value"})
@@ -79,10 +79,16 @@ def parse_path(text: str, field: str) -> Path:
     while text[:1] == "$" and place < len(text) and len(keys) < _STEPS_MAX and (step := _STEP.match(text, place)):
         keys.append(step[1] or step[2] or step[3])
         place = step.end()
-    if not keys or place < len(text):
+    if not keys or place < len(text) or not text.isprintable():
         what = f'{text[:80]!r} is no place in an event: write $.name, $.outer.inner, $["a name"]'
         raise LocalError(f"{what}, or one of {', '.join(ATTRIBUTES)}", field=field)
     return Path("", tuple(keys))
+
+
+def names_of(meter: Meter) -> set[str]:
+    """Of an event's data, what it reads. Raises: LocalError: a place is none."""
+    texts = [*meter.group_by.values(), *meter.where, *([meter.value] if meter.value else [])]
+    return {path.keys[0] for path in (parse_path(text, "value") for text in texts) if path.keys}
 
 
 def check(meter: Meter) -> Meter:

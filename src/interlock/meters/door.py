@@ -4,7 +4,7 @@ Better told to the sender, who can mend it, than found in the fold. An event tha
 may be defined later.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from interlock.errors import LocalError
@@ -16,7 +16,8 @@ from interlock.meters.measure import Lens, Reader, Who
 class Door:
     """A tenant's meters as they stand. One thread at a time."""
 
-    def __init__(self, versions: Iterable[Version]) -> None:
+    def __init__(self, versions: Sequence[Version]) -> None:
+        self.versions = versions
         self._reader = Reader(versions)
 
     def admit(self, origin: Origin, items: Sequence[Event | Refused]) -> list[Event | Refused]:

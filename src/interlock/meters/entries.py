@@ -80,7 +80,7 @@ class Entries:
         """A row for each of its events."""
         raw, named, who = _events(movement.events), _names(movement.events), movement.who
         count = len(named)
-        times = [time_us(event.time) if event.time else movement.at_us for event in named]
+        times = [time_us(event.time) if event.time else movement.default_us for event in named]
         placed = [movement.place(closings, time) for time in times]
         new: Mapping[str, Sequence[Any]] = {
             "tenant": [who.tenant] * count,

@@ -23,6 +23,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     id: str = ""
     limit: int = 100
+    standing: bool = False
+    """Without those that were taken back (of the time asked for), and without what takes them back."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,10 +84,11 @@ def find(
         if at_us is not None:
             conditions.append(f"counts_at {sign} make_timestamp(?)")
             values.append(at_us)
+    standing = "QUALIFY n > 0 AND sum(n) OVER (PARTITION BY source, id) > 0" if wanted.standing else ""
     found = cursor.execute(
         "SELECT n, epoch_us(counts_at), corrects, event, principal, application, installation, key_id, "
         "epoch_us(taken_at), seq "
-        f"FROM ({' UNION ALL '.join(parts)}) WHERE {' AND '.join(conditions)} "
+        f"FROM ({' UNION ALL '.join(parts)}) WHERE {' AND '.join(conditions)} {standing} "
         f"ORDER BY counts_at DESC, seq DESC, id, n DESC LIMIT {wanted.limit}",
         values,
     ).fetchall()

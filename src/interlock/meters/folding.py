@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from interlock.intake.placing import Closing, Closings
 from interlock.intake.records import STREAM
@@ -22,6 +22,14 @@ ROLLUPS = Table(
     f"GROUP BY {', '.join(KEYS)} HAVING sum(n) <> 0 OR sum(total) <> 0 OR sum(unreadable) <> 0",
 )
 TABLES = (ROLLUPS, EVENTS, PERIODS)
+
+
+class Sealed(NamedTuple):
+    """What is on its way into the tables."""
+
+    number: int
+    rollups: dict[str, Rows]
+    entries: Entries
 
 
 class Group:

@@ -24,7 +24,8 @@ DIGITS = 15
 ITEM_CHARS_MAX = 1024
 """Of a thing that unique_count tells apart."""
 GROUP_CHARS_MAX = 256
-_CACHED_MAX = 100_000
+_CACHED_MAX = 10_000
+"""Of one place."""
 _NUMBER = re.compile(r"[0-9eE.+-]{1,64}")
 
 _exact = Context(prec=80)
@@ -37,6 +38,10 @@ class Event(msgspec.Struct, gc=False):
     source: str
     subject: str | None = None
     time: str = ""
+    _minute: str = ""
+    """`YYYY-MM-DDTHH:MM`, where it counts. No event has an attribute of that name, nor of the next."""
+    _ordinal: int = 0
+    """In the order of counting."""
 
 
 class Who(NamedTuple):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from interlock.errors import InterlockError
 from interlock.intake import records
 from interlock.intake.periods import Closed
 from interlock.intake.placing import Closing, Closings
@@ -17,6 +18,8 @@ from interlock.intake.records import Corrected, Payload
 from interlock.log import Stored
 from interlock.meters.measure import Who
 
+PLACES = 1 << 10
+"""More than a record has events."""
 _EPOCH = datetime(1970, 1, 1)
 
 
@@ -30,19 +33,35 @@ class Movement(NamedTuple):
     """A JSON list, as the log holds them."""
     at_us: int
     seq: int
-    original: tuple[int, int] | None = None
-    """Of a reversal: the original's record, when it was written (Unix microseconds) and its seq."""
+    first: int = 0
+    """The place in the record of the first of them."""
+    original: tuple[int, int, int] | None = None
+    """Of a reversal: when the original's record was written (Unix microseconds), its seq, and the place in it."""
+
+    @property
+    def default_us(self) -> int:
+        """The time of an event that names none: of the record that counted it."""
+        return self.original[0] if self.original else self.at_us
+
+    def ordinal(self, place: int) -> int:
+        """Of the event at that place, in the order of counting; of a reversal the original's."""
+        if self.original:
+            return self.original[1] * PLACES + self.original[2]
+        return self.seq * PLACES + self.first + place
 
     def place(self, closings: Closings, time_us: int) -> tuple[int, str]:
         """Where an event of it counts (Unix microseconds), and the closed period that it belongs to, if any."""
         if self.original is None:
             return closings.place(self.who.tenant, time_us, self.at_us, self.seq)
-        return closings.place_reversal(self.who.tenant, time_us, *self.original, self.at_us, self.seq)
+        original_at_us, original_seq, _ = self.original
+        return closings.place_reversal(self.who.tenant, time_us, original_at_us, original_seq, self.at_us, self.seq)
 
 
 def movements(stored: Stored) -> Iterator[Movement]:
-    """Of one record: none of most types. Raises: msgspec.DecodeError: it was erased."""
+    """Of one record: none of most types. Raises: InterlockError `log_corrupt`: it was erased."""
     at_us, seq = stored.record.at_ns // 1000, stored.seq
+    if not stored.record.payload:
+        raise InterlockError(f"record {seq} was erased, so it cannot be folded again", code="log_corrupt")
     match stored.record.type:
         case records.COUNTED:
             payload = msgspec.json.decode(stored.record.payload, type=Payload)
@@ -52,9 +71,10 @@ def movements(stored: Stored) -> Iterator[Movement]:
             events = msgspec.json.decode(corrected.events, type=list[msgspec.Raw])
             original = corrected.originals[0]
             who = _who(corrected)
-            yield Movement(who, -1, b"[%b]" % bytes(events[0]), at_us, seq, (original.at_ns // 1000, original.seq))
+            counted = (original.at_ns // 1000, original.seq, original.place)
+            yield Movement(who, -1, b"[%b]" % bytes(events[0]), at_us, seq, original=counted)
             if events[1:]:
-                yield Movement(who, 1, b"[%b]" % bytes(events[1]), at_us, seq)
+                yield Movement(who, 1, b"[%b]" % bytes(events[1]), at_us, seq, first=1)
 
 
 def closed(stored: Stored) -> tuple[str, Closing] | None:

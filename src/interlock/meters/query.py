@@ -142,9 +142,15 @@ class Engine:
 
         with self._lock:
             if self._database is None:
-                self._database = duckdb.connect()
-                self._database.execute(f"SET memory_limit = '{MEMORY}'")
-                self._database.execute("SET enable_progress_bar = false")
+                self._database = duckdb.connect(
+                    config={
+                        "memory_limit": MEMORY,
+                        "temp_directory": "",  # what does not fit is refused: rows of tenants go nowhere else
+                        "pandas_analyze_sample": 0,  # columns of objects are text, always
+                        "autoinstall_known_extensions": False,
+                        "autoload_known_extensions": False,
+                    }
+                )
             return self._database.cursor()
 
 
@@ -193,7 +199,7 @@ def _source(cursor: Any, version: Version, query: Query, rollups: Rollups) -> _S
     needed = {"minute", "n", "total", "unreadable", *asked, *_APART.get(version.meter.aggregation, ())}
     names = [name for name, _ in COLUMNS if name in needed]
     casts = [f"{name}::{type_} AS {name}" for name, type_ in COLUMNS if name in names]
-    integers = {name for name, type_ in COLUMNS if type_ == "BIGINT" and name not in ("at_us", "seq")}
+    integers = {name for name, type_ in COLUMNS if type_ == "BIGINT" and name not in ("at_us", "ordinal")}
     hot = {name: array(rollups.hot[name], dtype=int64 if name in integers else object) for name in names}
     cursor.register("hot", hot)
     parts, values = [f"SELECT {', '.join(casts)} FROM hot"], []
@@ -224,9 +230,9 @@ _VALUES = {
     "unique_count": "count(*)",
     "min": "min(value)",
     "max": "max(value)",
-    "latest": "arg_max(value, (at_us, seq))",
+    "latest": "arg_max(value, (at_us, ordinal))",
 }
-_APART = {"unique_count": ("item",), "min": ("value",), "max": ("value",), "latest": ("value", "at_us", "seq")}
+_APART = {"unique_count": ("item",), "min": ("value",), "max": ("value",), "latest": ("value", "at_us", "ordinal")}
 """What has to be told apart before anything is taken of it, so that what was taken back is not there."""
 
 

@@ -11,7 +11,9 @@ from typing import NamedTuple
 import msgspec
 
 from interlock.clock import SystemClock
+from interlock.errors import TransientError
 from interlock.intake.records import STREAM
+from interlock.log.check import LogCorrupt
 from interlock.log.sqlite import SqliteLog
 from interlock.meters.catalog import STREAM as METERS
 from interlock.meters.definition import Version
@@ -41,6 +43,14 @@ class Standing(NamedTuple):
         """All rows: of each table in turn, a JSON list each, in order."""
         import duckdb
 
+        try:
+            yield from self._rows()
+        except duckdb.Error as error:
+            raise TransientError(f"the tables cannot be read: {error}", code="view_unavailable") from error
+
+    def _rows(self) -> Iterator[bytes]:
+        import duckdb
+
         with closing(duckdb.connect(config={"memory_limit": "512MB"})) as connection:
             for table in TABLES:
                 names = [file.name for file in self.manifest.files if file.table == table.name]
@@ -67,7 +77,10 @@ def make_again(journals: Path, log: Path, place: Path, versions: list[str], seq:
         periods, entries = Periods(()), Entries()
         try:
             while group.seq < seq:
-                for stored in group.poll(seq):
+                batch = group.poll(seq)
+                if not batch:
+                    raise LogCorrupt(STREAM, group.seq + 1, "the record is missing")
+                for stored in batch:
                     periods.apply(stored)
                     group.apply(stored, periods.closings, entries)
                     if len(entries) + group.fold.size >= ROWS_MAX:

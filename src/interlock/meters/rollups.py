@@ -34,21 +34,22 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("item", "VARCHAR"),
     ("value", f"DECIMAL(38,{PLACES})"),
     ("at_us", "BIGINT"),
-    ("seq", "BIGINT"),
+    ("ordinal", "BIGINT"),
     ("n", "BIGINT"),
     ("total", f"DECIMAL(38,{PLACES})"),
     ("unreadable", "BIGINT"),
 )
 """minute: since 1970, UTC, where it counts. corrects: the closed period that it belongs to, else empty. g1…: in the
-order of the definition. item: of unique_count. value: of min, max and latest. at_us, seq: of latest, when and where.
-n: events. total: their sum. unreadable: events of that type that the meter could not read."""
+order of the definition. item: of unique_count. value: of min, max and latest. at_us, ordinal: of latest, its own time
+and its place in the order of counting. n: events. total: their sum. unreadable: events of that type that the meter
+could not read."""
 
 ADDED = ("n", "total", "unreadable")
 KEYS = tuple(name for name, _ in COLUMNS if name not in ADDED)
 
 
 Key = tuple[int, str, str | None, tuple[str | None, ...], str | None, int | None, int | None, int | None]
-"""What one version's rows are told apart by: minute, corrects, subject, groups, item, value in PICO, at_us, seq."""
+"""What one version's rows are told apart by: minute, corrects, subject, groups, item, value in PICO, at_us, ordinal."""
 
 Rows = dict[Key, list[int]]
 """n, total in PICO, unreadable."""
@@ -87,14 +88,15 @@ class Fold:
         if reader is None:
             return
         plain = movement.sign > 0 and movement.who.tenant not in closings
-        at = time_text(movement.at_us)
+        default = time_text(movement.default_us)
         alike: dict[tuple[str, str], list[Any]] = {}
-        for event in reader.events(movement.events):
+        for place, event in enumerate(reader.events(movement.events)):
             if event.type in reader.lenses:
-                event.time, corrects = event.time or at, ""
+                event.time, corrects = event.time or default, ""
+                event._minute, event._ordinal = event.time[:16], movement.ordinal(place)
                 if not plain:
                     placed_us, corrects = movement.place(closings, self._time_us(event))
-                    event.time = time_text(placed_us)
+                    event._minute = time_text(placed_us)[:16]
                 alike.setdefault((event.type, corrects), []).append(event)
         for (type_, corrects), events in alike.items():
             for lens in reader.lenses[type_]:
@@ -116,11 +118,10 @@ class Fold:
         aggregation = lens.version.meter.aggregation
         values: Iterable[int | None] = quantities if aggregation in ("min", "max", "latest") else repeat(None)
         times: Iterable[int | None] = repeat(None)
-        seqs: Iterable[int | None] = repeat(None)
+        ordinals: Iterable[int | None] = repeat(None)
         if aggregation == "latest":
-            counted = movement.original[1] if movement.original else movement.seq
-            times, seqs = map(self._time_us, events), repeat(counted)
-        keys = self._keys(events, corrects, groups, items, values, times, seqs)
+            times, ordinals = map(self._time_us, events), [event._ordinal for event in events]
+        keys = self._keys(events, corrects, groups, items, values, times, ordinals)
         _add(self.rows[lens.version.key], keys, sign, quantities, 0)
 
     def _keys(
@@ -131,11 +132,11 @@ class Fold:
         items: Iterable[str | None],
         values: Iterable[int | None],
         times: Iterable[int | None],
-        seqs: Iterable[int | None],
+        ordinals: Iterable[int | None],
     ) -> Iterator[Key]:
-        minutes = map(self._minutes.__getitem__, [event.time[:16] for event in events])
+        minutes = map(self._minutes.__getitem__, [event._minute for event in events])
         subjects = [event.subject for event in events]
-        return zip(minutes, repeat(corrects), subjects, groups, items, values, times, seqs)
+        return zip(minutes, repeat(corrects), subjects, groups, items, values, times, ordinals)
 
     def _time_us(self, event: Any) -> int:
         """Of a time as events are stored with: `YYYY-MM-DDTHH:MM:SS[.ffffff]Z`."""
@@ -169,7 +170,7 @@ def columns_of(version: str, rows: Sequence[tuple[Key, int, int, int]]) -> dict[
     """One version's rows as COLUMNS: decimals as text, days since 1970."""
     tenant, meter, number = version.split("/")
     keys, ns, totals, unreadable = zip(*rows, strict=True) if rows else ((), (), (), ())
-    minutes, corrects, subjects, groups, items, values, times, seqs = zip(*keys, strict=True) if keys else [()] * 8
+    minutes, corrects, subjects, groups, items, values, times, ordinals = zip(*keys, strict=True) if keys else [()] * 8
     of_groups = dict(enumerate(zip(*[row + (None,) * (GROUPS_MAX - len(row)) for row in groups], strict=True), 1))
     cells: dict[str, Iterable[Any]] = {
         "tenant": repeat(tenant, len(keys)),
@@ -183,7 +184,7 @@ def columns_of(version: str, rows: Sequence[tuple[Key, int, int, int]]) -> dict[
         "item": items,
         "value": [None if value is None else decimal_text(value) for value in values],
         "at_us": times,
-        "seq": seqs,
+        "ordinal": ordinals,
         "n": ns,
         "total": map(decimal_text, totals),
         "unreadable": unreadable,

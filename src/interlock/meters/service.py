@@ -8,13 +8,15 @@ written down now and then; a start reads the log from there.
 import asyncio
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from interlock.clock import Clock
-from interlock.errors import InterlockError, TransientError
+from interlock.errors import InterlockError, LocalError, TransientError
 from interlock.intake import Event, Origin, Refused
 from interlock.intake.records import STREAM
 from interlock.log.reader import JournalReader
@@ -24,9 +26,9 @@ from interlock.meters.door import Door
 from interlock.meters.entries import EVENTS, PERIODS, Entries
 from interlock.meters.finding import Entry, Wanted
 from interlock.meters.finding import check as check_wanted
-from interlock.meters.folding import ROLLUPS, TABLES, Group, Periods, rollup_columns
+from interlock.meters.folding import ROLLUPS, TABLES, Group, Periods, Sealed, rollup_columns
 from interlock.meters.query import Engine, Found, Query, Rollups, check
-from interlock.meters.rollups import DAY_MINUTES, MINUTE_US, Rows, columns_of, copied
+from interlock.meters.rollups import DAY_MINUTES, MINUTE_US, columns_of, copied
 from interlock.tables import Damaged, Tables, open_tables
 from interlock.tables.manifest import File
 
@@ -41,12 +43,18 @@ WRITE_S = 60.0
 WAIT_S = 10.0
 """How long a question waits for the fold."""
 AGAIN_S = 2.0
+THREADS = 2
+"""That answer questions."""
+ASKING_MAX = 64
+"""Questions that wait or are answered."""
 ROW_BYTES = 2000
 """So many bytes of events weigh as much as a row."""
 WRITTEN = "written"
 """The note that counts the writings; a version's key has slashes."""
 
 _log = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Answer(NamedTuple):
@@ -62,14 +70,6 @@ class State(NamedTuple):
     ready: bool
     seq: int
     """The record of the log up to which it is."""
-
-
-class _Sealed(NamedTuple):
-    """What is on its way into the tables."""
-
-    number: int
-    rollups: dict[str, Rows]
-    entries: Entries
 
 
 class Meters:
@@ -92,7 +92,7 @@ class Meters:
         """Versions that the others are ahead of; nobody asks them yet."""
         self._periods = Periods(())
         self._entries = Entries()
-        self._sealed = _Sealed(0, {}, Entries())
+        self._sealed = Sealed(0, {}, Entries())
         """What is being written, and the number of the writing: whoever finds that in the tables has it there."""
         self._tables: Tables | None = None
         self._damaged: Damaged | None = None
@@ -100,8 +100,12 @@ class Meters:
         self._written_ns = 0
         self._failed = False
         """Whether the last writing did."""
+        self._compact_ns = 0
+        """Not before."""
         self.problem = ""
         """Why nothing is folded; empty: it is, or will be soon."""
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="questions")
+        self._asking = 0  # only the event loop's thread touches it
         self._closing, self._wake = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="meters", daemon=True)
 
@@ -115,6 +119,7 @@ class Meters:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._threads.shutdown(cancel_futures=True)
         self._engine.close()
 
     def adopt(self, catalog: Catalog) -> None:
@@ -123,7 +128,11 @@ class Meters:
             return
         self._adopted_seq = catalog.seq
         self._catalog, self._wanted = catalog, catalog.all()
-        self._doors = {tenant: Door(catalog.newest(tenant)) for tenant in catalog.tenants}
+        self._doors = {
+            tenant: held if (held := self._doors.get(tenant)) and held.versions == newest else Door(newest)
+            for tenant in catalog.tenants
+            if (newest := catalog.newest(tenant))
+        }
         self._wake.set()
 
     def admit(self, origin: Origin, items: Sequence[Event | Refused]) -> list[Event | Refused]:
@@ -159,7 +168,7 @@ class Meters:
         if chosen is None:
             at = self.state(versions[0]).seq
             raise TransientError(f"the meter is folded up to record {at} of {head}; retry", code="not_ready")
-        return Answer(chosen, await asyncio.to_thread(self._answer, chosen, query))
+        return Answer(chosen, await self._asked(self._answer, chosen, query))
 
     async def _passed(self, head: int) -> None:
         """Wait until the fold has passed `head`. Raises: TransientError `not_ready`: it does not for long."""
@@ -175,7 +184,18 @@ class Meters:
         """A tenant's events as they count, the latest first, of all records up to `head`. Raises: as `ask`."""
         check_wanted(wanted)
         await self._passed(head)
-        return await asyncio.to_thread(self._events, tenant, wanted)
+        return await self._asked(self._events, tenant, wanted)
+
+    async def _asked(self, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        """On threads for questions alone: taking events must not wait for them. Raises: TransientError `busy`."""
+        if self._asking >= ASKING_MAX:
+            raise TransientError("too many questions wait for an answer; retry", code="busy")
+        self._asking += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, partial(work, *args, **options))
+        finally:
+            self._asking -= 1
 
     def _events(self, tenant: str, wanted: Wanted) -> list[Entry]:
         days = [None if at_us is None else _day(at_us // MINUTE_US) for at_us in (wanted.since_us, wanted.until_us)]
@@ -236,7 +256,7 @@ class Meters:
             with self._lock:
                 self._tables = tables
                 self._periods, self._entries = Periods(self._engine.periods(tables.files(PERIODS.name))), Entries()
-                self._sealed = _Sealed(tables.notes.get(WRITTEN, 0), {}, Entries())
+                self._sealed = Sealed(tables.notes.get(WRITTEN, 0), {}, Entries())
                 self._main, self._behind = Group((), self._directory, seq, chain), []
             self._written_ns = self._clock.monotonic_ns()
             self.problem = ""
@@ -244,7 +264,7 @@ class Meters:
                 if self._damaged:
                     raise self._damaged
                 self._take_up()
-                if not (self._step() or self._step_behind() or tables.compact(self._closing.is_set)):
+                if not (self._step() or self._step_behind() or self._compact()):
                     self._wake.wait(POLL_S)
                     self._wake.clear()
             self._write()
@@ -308,6 +328,19 @@ class Meters:
             group.close()
         return True
 
+    def _compact(self) -> bool:
+        """Some merging; a disk without room for it leaves more files, and answers."""
+        assert self._tables is not None
+        now_ns = self._clock.monotonic_ns()
+        if now_ns < self._compact_ns:
+            return False
+        try:
+            return self._tables.compact(self._closing.is_set)
+        except (TransientError, LocalError) as error:
+            _log.warning("the meters' tables cannot be merged: %s", error)
+            self._compact_ns = now_ns + int(WRITE_S * 1e9)
+            return False
+
     def _write_if_due(self) -> None:
         """A disk that is full costs memory for a while, not answers. Raises: TransientError: too long."""
         held = len(self._entries) + sum(group.fold.size for group in (self._main, *self._behind) if group)
@@ -337,7 +370,7 @@ class Meters:
             rows = {key: held for group in groups for key, held in group.fold.rows.items()}
             for group in groups:
                 group.fold.rows = {key: {} for key in group.fold.rows}
-            sealed = self._sealed = _Sealed(number, rows, self._entries)
+            sealed = self._sealed = Sealed(number, rows, self._entries)
             self._entries = Entries()
         new = {
             ROLLUPS.name: rollup_columns(rows),
@@ -350,11 +383,11 @@ class Meters:
             with self._lock:
                 for group in groups:
                     group.fold.rows = {key: rows[key] for key in group.fold.rows}
-                self._entries, self._sealed = sealed.entries, _Sealed(number - 1, {}, Entries())
+                self._entries, self._sealed = sealed.entries, Sealed(number - 1, {}, Entries())
             raise
         self._periods.new.clear()
         with self._lock:
-            self._sealed = _Sealed(number, {}, Entries())
+            self._sealed = Sealed(number, {}, Entries())
 
 
 def _day(minute: int) -> date:

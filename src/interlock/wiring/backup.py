@@ -87,19 +87,22 @@ def back_up(data: Path, to: IO[bytes], clock: Clock, progress: Progress = lambda
 
 
 def restore(source: IO[bytes], data: Path, progress: Progress = lambda name, size: None) -> Backup:
-    """Make a data directory from a backup; it appears whole or not at all. Verify it before you use it.
+    """Make a data directory from a backup, once all of that is there, and is what was backed up. Verify it before use.
 
     Raises: LocalError: the directory is in use, or the backup is not whole, or not one. OSError.
     """
     if data.exists() and (not data.is_dir() or any(data.iterdir())):
         raise LocalError(f"{data} is there already: name a directory that is not, or is empty", field="data")
     data.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(dir=data.parent, prefix=f".{data.name}-"))
+    there = data.exists()  # it may be a mount, which cannot be put in another's place
+    made = Path(tempfile.mkdtemp(dir=data if there else data.parent, prefix=f".{data.name}-"))
     try:
         backup = _extract(source, made, progress)
-        if data.exists():
-            data.rmdir()
-        made.rename(data)
+        if not there:
+            made.rename(data)
+        else:
+            for entry in sorted(made.iterdir()):
+                entry.rename(data / entry.name)
         return backup
     except tarfile.TarError as error:
         raise LocalError(f"it is no whole backup: {error}", field="file") from error
