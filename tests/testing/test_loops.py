@@ -9,10 +9,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from time import thread_time
 
 import pytest
 
-from interlock.testing.loops import LOOPS, DebugLoop, LoopError, run, run_on, waited_s
+from interlock.testing.loops import LOOPS, DebugLoop, LoopError, Pulse, run, run_on, waited_s
 
 
 def test_the_result_comes_back_from_each_loop(run: Callable[..., object]) -> None:
@@ -35,32 +36,59 @@ def test_run_uses_every_loop() -> None:
 
 def test_a_blocking_call_fails() -> None:
     async def main() -> None:
-        threading.Event().wait(0.02)
+        threading.Event().wait(0.1)
 
     with pytest.raises(LoopError, match="took"):
-        run_on("debug", main, blocking_s=0.01)
+        run_on("debug", main, blocking_s=0.02)
+
+
+def held(complaining: bool, blocking_s: float, work: Callable[[], object], waited_s: Callable[[], float]) -> None:
+    """Run `work` as a callback; whether the loop complains."""
+
+    async def callback() -> None:
+        work()
+
+    complaints: list[str] = []
+    logger, handler = logging.getLogger("asyncio"), logging.Handler()
+    handler.emit = lambda record: complaints.append(record.getMessage())  # type: ignore[method-assign]  # a test's ear
+    with Pulse() as pulse:
+        loop = DebugLoop(blocking_s, pulse, waited_s)
+        loop.set_debug(True)
+        logger.addHandler(handler)
+        try:
+            loop.run_until_complete(callback())
+        finally:
+            logger.removeHandler(handler)
+            loop.close()
+    assert bool(complaints) == complaining, complaints
+
+
+def sleep() -> None:
+    threading.Event().wait(0.1)
+
+
+def compute() -> None:
+    end_s = thread_time() + 0.1
+    while thread_time() < end_s:
+        sum(range(1000))
+
+
+@pytest.mark.parametrize("work", [sleep, compute])
+def test_a_callback_that_sleeps_or_computes_is_slow(work: Callable[[], object]) -> None:
+    held(True, 0.03, work, lambda: 0.0)
+    held(False, 5.0, work, lambda: 0.0)
 
 
 def test_time_without_a_core_is_not_the_callback_s() -> None:
     """Other processes may be busy: a callback is slow by what it does, not by what it waits for."""
-    waited_s = iter([1.0, 1.05])
+    waited_s = iter([1.0, 2.0])
+    held(False, 0.03, sleep, lambda: next(waited_s, 2.0))
 
-    async def held() -> None:
-        threading.Event().wait(0.02)
 
-    loop = DebugLoop(0.01, lambda: next(waited_s, 1.05))
-    loop.set_debug(True)
-    complaints: list[str] = []
-    loop.set_exception_handler(lambda _, context: complaints.append(str(context)))
-    logger, handler = logging.getLogger("asyncio"), logging.Handler()
-    handler.emit = lambda record: complaints.append(record.getMessage())  # type: ignore[method-assign]  # a test's ear
-    logger.addHandler(handler)
-    try:
-        loop.run_until_complete(held())
-    finally:
-        logger.removeHandler(handler)
-        loop.close()
-    assert complaints == []
+def test_time_in_which_the_process_stood_still_is_not_the_callback_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when its host took the cores: nothing beats."""
+    monkeypatch.setattr(Pulse, "_beat", lambda self: None)
+    held(False, 0.03, sleep, lambda: 0.0)
 
 
 def test_the_kernel_counts_the_wait_for_a_core() -> None:
