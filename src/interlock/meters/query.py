@@ -87,11 +87,16 @@ class Engine:
         cursor = self._cursor()
         try:
             source = _source(cursor, version, query, rollups)
-            first, last, unreadable = cursor.execute(_extent(source), source.values).fetchall()[0]
-            if first is None:
-                return Found([], 0)
-            since = first if query.since is None else query.since
-            until = last + 1 if query.until is None else query.until
+            since, until = query.since, query.until
+            if since is not None and until is not None:
+                total = f"SELECT coalesce(sum(unreadable), 0)::BIGINT FROM ({source.text})"
+                [(unreadable,)] = cursor.execute(total, source.values).fetchall()
+            else:  # what is left is looked for first
+                first, last, unreadable = cursor.execute(_extent(source), source.values).fetchall()[0]
+                if first is None:
+                    return Found([], 0)
+                since = first if since is None else since
+                until = last + 1 if until is None else until
             starts = windows(query.size, zone_of(query.zone), since, until) if query.size else [since, until]
             if query.size and query.since is not None:  # a window that is cut says where
                 starts[0] = since
@@ -151,6 +156,8 @@ class Engine:
                         "autoload_known_extensions": False,
                     }
                 )
+                # A file never changes under its name, and reading 30 footers takes 80 ms.
+                self._database.execute("SET GLOBAL parquet_metadata_cache = true")
             return self._database.cursor()
 
 
