@@ -87,7 +87,7 @@ class MeterPaths:
 
     async def define(self, request: Request) -> Response:
         _, tenant = self._asked(request)
-        version, new = await self._control.registry.define(tenant, await decoded(request, Meter))
+        version, new = await self._control.define(tenant, await decoded(request, Meter))
         await self._control.refresh_meters()
         return json(self._shown(version), 201 if new else 200)
 
@@ -150,7 +150,7 @@ class MeterPaths:
             description=wanted.description or wanted.name,
             allow_negative=True,
         )
-        version, _ = await self._control.registry.define(tenant, meter)
+        version, _ = await self._control.define(tenant, meter)
         await self._control.refresh_meters()
         return json(_openmeter_meter(version), 201)
 

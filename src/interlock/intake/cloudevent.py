@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from interlock.errors import LocalError
+from interlock.intake.residue import ERASED
 from interlock.strictjson import loads
 
 EVENT_BYTES_MAX = 64 * 1024
@@ -178,6 +179,8 @@ def _extensions(document: dict[str, Any], names: set[str]) -> None:
     if "data_base64" in names:
         raise LocalError("data must be JSON, not data_base64", field="data_base64")
     for name in names:
+        if name == ERASED:
+            raise LocalError(f"{name} is the ledger's own: it marks what is left of an erased event", field=name)
         if name in CREDENTIAL_NAMES:
             raise LocalError(f"{name} is told by the key, not by the event", field=name)
         value = document[name]

@@ -6,7 +6,8 @@ when it comes again. One thread, one journal: nothing between the look-up and th
 (correct.py) and closings (closing.py) are decided on the same thread, and written by the same `write`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -157,10 +158,12 @@ class Committer:
         reader: JournalReader,
         clock: Clock,
         reached: Callable[[str], None] = lambda point: None,
+        leaving: Mapping[str, Collection[str]] = MappingProxyType({}),
     ) -> None:
         """
         Args:
             reader: of the journal's directory.
+            leaving: by tenant, subjects that are being erased: their events cannot be corrected any more.
             reached: told each point that a crash may come at: `looked_up`, `staged`, `written`, `known`.
         """
         self._journal = journal
@@ -168,6 +171,7 @@ class Committer:
         self._reader = reader
         self._clock = clock
         self.reached = reached
+        self.leaving = leaving
         self._behind = True  # the log may hold what the index does not know
 
     @property
@@ -241,6 +245,14 @@ class Committer:
     def record_at(self, seq: int) -> Stored | None:
         """A record of the stream; None: it was dropped. Raises: LogCorrupt."""
         return self._reader.record_at(STREAM, seq)
+
+    def read(self, after: int) -> Iterator[Stored]:
+        """What stands after a record. Raises: LogCorrupt."""
+        return self._reader.scan(STREAM, after=after)
+
+    def rotate(self) -> None:
+        """Have what stands sealed soon."""
+        self._journal.rotate()
 
     def write(self, drafts: Sequence[Draft]) -> None:
         """Have records written in this order, synced, and known; each draft then says whether it stands."""

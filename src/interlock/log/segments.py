@@ -2,6 +2,7 @@
 
     NNNNNNNN.seg     lines (interlock.log.lines); the highest number is the one being written
     NNNNNNNN.seal    JSON: what the segment holds and how it hangs in the chain; it outlives a dropped segment
+    NNNNNNNN.new     a segment that is being written in another's place (redaction.py)
     lock             held with flock by the owner
     reserve          preallocated room (interlock.log.reserve)
 
@@ -10,12 +11,13 @@ A reader here only reads; sealing and dropping are the owner's. Nothing here kno
 
 import hashlib
 import os
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
 import msgspec
 
-from interlock.log.check import LogCorrupt, decode_head, restore
+from interlock.log.check import LogCorrupt, Redacted, decode_head, restore
 from interlock.log.lines import LINE_BYTES_MAX, chain_of, overruns, parse
 from interlock.log.record import Stored, chain_start
 
@@ -45,6 +47,15 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True):
     """The highest epoch of an owner so far."""
     check: str = ""
     """Hex SHA-256 of this seal with `check` empty."""
+
+
+class RedactedSeal(Seal, frozen=True, kw_only=True):
+    """Of a segment some of whose payloads were put in place of others (redaction.py)."""
+
+    redacted: dict[str, str]
+    """By seq, hex SHA-256 of the payload that stands there."""
+    was_sha256: str
+    """Hex, of the file before: until it is renamed, the old one is there beside this seal."""
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -93,7 +104,7 @@ def read_seal(directory: Path, number: int, stream: str) -> Seal | None:
     except FileNotFoundError:
         return None
     try:
-        seal = msgspec.json.decode(text, type=Seal)
+        seal = msgspec.json.decode(text, type=RedactedSeal if b'"redacted":' in text else Seal)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise LogCorrupt(stream, 0, f"the seal of segment {number} cannot be read: {error}") from error
     if seal.stream != stream or text != _encode(seal):
@@ -165,6 +176,8 @@ class SegmentReader:
         """
         self._stream = stream
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._redacted = redacted_in(path, stream)
+        self.inode = os.fstat(self._fd).st_ino
         self.seq = start.seq
         self.chain = start.chain
         self.offset_bytes = offset_bytes
@@ -213,10 +226,33 @@ class SegmentReader:
             chain, head, payload = parse(line)
         except ValueError as error:
             raise LogCorrupt(self._stream, self.seq + 1, str(error)) from error
-        stored = restore(self._stream, self.seq + 1, self.chain, head, payload, chain)
+        stored = restore(self._stream, self.seq + 1, self.chain, head, payload, chain, self._redacted)
         self.seq, self.chain = stored.seq, chain
         self.offset_bytes += len(line)
         return stored
+
+
+def redacted_in(path: Path, stream: str) -> Redacted:
+    """What a segment's seal says of its payloads. The seal is read when that is asked, and again when it has changed.
+
+    Raises, when it is called: LogCorrupt: the seal was changed.
+    """
+    said: Mapping[str, str] = {}
+    seen = 0
+
+    def digest_of(seq: int) -> str | None:
+        nonlocal said, seen
+        sealed = path.with_suffix(".seal")
+        try:
+            changed = sealed.stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+        if changed != seen:
+            seal = read_seal(path.parent, int(path.stem), stream)
+            said, seen = seal.redacted if isinstance(seal, RedactedSeal) else {}, changed
+        return said.get(str(seq))
+
+    return digest_of
 
 
 def last_line(path: Path, stream: str) -> tuple[bytes, int, bytes]:

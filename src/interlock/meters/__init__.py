@@ -3,6 +3,7 @@
 from interlock.meters.catalog import Catalog, Registry
 from interlock.meters.definition import Meter, Version
 from interlock.meters.finding import Entry, Wanted
+from interlock.meters.keeping import kept
 from interlock.meters.query import Found, Query, Row
 from interlock.meters.service import Answer, Meters
 from interlock.meters.windows import Size
@@ -20,4 +21,5 @@ __all__ = [
     "Size",
     "Version",
     "Wanted",
+    "kept",
 ]

@@ -8,22 +8,23 @@ written down now and then; a start reads the log from there.
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from datetime import date, timedelta
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple
 
 from interlock.clock import Clock
 from interlock.errors import InterlockError, LocalError, TransientError
 from interlock.intake import Event, Origin, Refused
 from interlock.intake.records import STREAM
+from interlock.log import Stored
 from interlock.log.reader import JournalReader
+from interlock.meters.asking import Asking
 from interlock.meters.catalog import Catalog
 from interlock.meters.definition import Version
 from interlock.meters.door import Door
 from interlock.meters.entries import EVENTS, PERIODS, Entries
+from interlock.meters.erasing import Names, changes, ending
 from interlock.meters.finding import Entry, Wanted
 from interlock.meters.finding import check as check_wanted
 from interlock.meters.folding import ROLLUPS, TABLES, Group, Periods, Sealed, rollup_columns
@@ -43,18 +44,12 @@ WRITE_S = 60.0
 WAIT_S = 10.0
 """How long a question waits for the fold."""
 AGAIN_S = 2.0
-THREADS = 2
-"""That answer questions."""
-ASKING_MAX = 64
-"""Questions that wait or are answered."""
 ROW_BYTES = 2000
 """So many bytes of events weigh as much as a row."""
 WRITTEN = "written"
 """The note that counts the writings; a version's key has slashes."""
 
 _log = logging.getLogger(__name__)
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class Answer(NamedTuple):
@@ -75,11 +70,13 @@ class State(NamedTuple):
 class Meters:
     """One data directory's. `adopt` a catalog, `start`, then `ask`, then `close`."""
 
-    def __init__(self, journals: Path, place: str | Path, clock: Clock) -> None:
-        """`journals`: the root of the streams' directories. `place`: of the tables. Opens nothing."""
+    def __init__(self, journals: Path, place: str | Path, clock: Clock, names: Names = lambda erasure: None) -> None:
+        """`journals`: the root of the streams' directories. `place`: of the tables. `names`: of erasures that are not
+        done. Opens nothing."""
         self._directory = journals / STREAM
         self._reader = JournalReader(journals)
         self._place = place
+        self._names = names
         self._clock = clock
         self._catalog = Catalog()
         self._adopted_seq = 0
@@ -104,8 +101,7 @@ class Meters:
         """Not before."""
         self.problem = ""
         """Why nothing is folded; empty: it is, or will be soon."""
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="questions")
-        self._asking = 0  # only the event loop's thread touches it
+        self._asking = Asking()
         self._closing, self._wake = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="meters", daemon=True)
 
@@ -119,7 +115,7 @@ class Meters:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
-        self._threads.shutdown(cancel_futures=True)
+        self._asking.close()
         self._engine.close()
 
     def adopt(self, catalog: Catalog) -> None:
@@ -146,6 +142,12 @@ class Meters:
         main = self._main
         return main.seq if main else 0
 
+    @property
+    def written(self) -> int:
+        """The record up to which every version, and all else, is on the disk."""
+        tables, wanted = self._tables, [version.key for version in self._wanted]
+        return min([tables.through[0], *(tables.notes.get(key, 0) for key in wanted)]) if tables else 0
+
     def state(self, version: Version) -> State:
         """How far a version is."""
         with self._lock:
@@ -168,7 +170,7 @@ class Meters:
         if chosen is None:
             at = self.state(versions[0]).seq
             raise TransientError(f"the meter is folded up to record {at} of {head}; retry", code="not_ready")
-        return Answer(chosen, await self._asked(self._answer, chosen, query))
+        return Answer(chosen, await self._asking.ask(self._answer, chosen, query))
 
     async def _passed(self, head: int) -> None:
         """Wait until the fold has passed `head`. Raises: TransientError `not_ready`: it does not for long."""
@@ -184,18 +186,7 @@ class Meters:
         """A tenant's events as they count, the latest first, of all records up to `head`. Raises: as `ask`."""
         check_wanted(wanted)
         await self._passed(head)
-        return await self._asked(self._events, tenant, wanted)
-
-    async def _asked(self, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
-        """On threads for questions alone: taking events must not wait for them. Raises: TransientError `busy`."""
-        if self._asking >= ASKING_MAX:
-            raise TransientError("too many questions wait for an answer; retry", code="busy")
-        self._asking += 1
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, partial(work, *args, **options))
-        finally:
-            self._asking -= 1
+        return await self._asking.ask(self._events, tenant, wanted)
 
     def _events(self, tenant: str, wanted: Wanted) -> list[Entry]:
         days = [None if at_us is None else _day(at_us // MINUTE_US) for at_us in (wanted.since_us, wanted.until_us)]
@@ -305,6 +296,7 @@ class Meters:
         assert main is not None
         batch = main.poll()
         for stored in batch:
+            self._erase(stored)
             with self._lock:
                 self._periods.apply(stored)
                 main.apply(stored, self._periods.closings, self._entries)
@@ -319,6 +311,7 @@ class Meters:
         main, group = self._main, self._behind[0]
         assert main is not None
         for stored in group.poll(main.seq) if group.seq < main.seq else []:
+            self._erase(stored)
             group.apply(stored, self._periods.closings)
             self._write_if_due()
         if group.seq >= main.seq:
@@ -327,6 +320,15 @@ class Meters:
                 self._behind.remove(group)
             group.close()
         return True
+
+    def _erase(self, stored: Stored) -> None:
+        """Before the last record of an erasure is folded, no row holds the names any more. It can be repeated."""
+        if erasure := ending(stored, self._names):
+            self._write()
+            assert self._tables is not None
+            for table, change in changes(erasure).items():
+                self._tables.rewrite(table, erasure.tenant, change)
+            self._written_ns = 0  # soon, for whoever waits until it is on the disk
 
     def _compact(self) -> bool:
         """Some merging; a disk without room for it leaves more files, and answers."""

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from interlock.datadir import DataDir
+from interlock.errors import TransientError
 from interlock.intake import STREAM
+from interlock.intake.eraser import running
 from interlock.intake.records import closings_of, known_of
 from interlock.ledger import Ledger, Readable, copy_view, delete_view
 from interlock.log import Stored
@@ -163,6 +165,9 @@ def _standing_tables(places: DataDir, scratch: Path) -> Iterator[Dump | None]:
 def _rebuilt_tables(places: DataDir, scratch: Path, position: Mapping[str, int], progress: Progress) -> Iterator[Dump]:
     from interlock.meters.rebuilding import make_again, standing
 
+    if erasing := running(places.erasures):
+        what = f"erasure {erasing[0]} is not done yet: what the log makes is on its way; retry when it is"
+        raise TransientError(what, code="busy")
     stands = standing(places.tables)
     versions = stands.versions if stands else []
     end = position.get(STREAM, 0)

@@ -2,6 +2,6 @@
 
 from interlock.tables.manifest import Damaged
 from interlock.tables.store import Tables, open_tables
-from interlock.tables.table import Columns, Table
+from interlock.tables.table import Change, Columns, Table, literal
 
-__all__ = ["Columns", "Damaged", "Table", "Tables", "open_tables"]
+__all__ = ["Change", "Columns", "Damaged", "Table", "Tables", "literal", "open_tables"]

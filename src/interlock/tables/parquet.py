@@ -16,7 +16,7 @@ import numpy as np
 
 from interlock.errors import InterlockError, LocalError, TransientError
 from interlock.tables.plan import PART_ROWS_MIN, Output, divide
-from interlock.tables.table import Columns, Table, cast, is_integer, quoted, sorted_by, typed
+from interlock.tables.table import Change, Columns, Table, cast, is_integer, literal, quoted, sorted_by, typed
 
 ROW_GROUP_ROWS = 1 << 14
 MEMORY_MB = 256
@@ -98,7 +98,7 @@ class Writer:
         days = ", ".join(f"DATE '{day}'" for day in output.days)
         where, names = f"day IN ({days})", [output.tenant] if output.tenant else list(output.without)
         if names:
-            where += f" AND tenant {'' if output.tenant else 'NOT '}IN ({', '.join(map(_text, names))})"
+            where += f" AND tenant {'' if output.tenant else 'NOT '}IN ({', '.join(map(literal, names))})"
         return self._copy_where(table, where)
 
     def split(
@@ -107,15 +107,36 @@ class Writer:
         """(how many rows of those that are loaded are before that day (and of that tenant), a file of them if they are
         to be kept, a file of the others). None: there are none; and none of either if none are before."""
         old = f"(day < DATE '{before.isoformat()}'"
-        old += ")" if tenant is None else f" AND tenant = {_text(tenant)})"
+        old += ")" if tenant is None else f" AND tenant = {literal(tenant)})"
         rows = self._count(table, old)
         if not rows:
             return 0, None, None
         return rows, self._copy_where(table, old) if keeping else None, self._copy_where(table, f"NOT {old}")
 
-    def _count(self, table: Table, where: str) -> int:
+    def rewrite(self, table: Table, path: str, tenant: str, change: Change) -> tuple[int, Made | None]:
+        """(how many rows of a file a change is about, the file with them changed). None: there are none."""
+        where = f"tenant = {literal(tenant)} AND ({change.where})"
+        rows = self._count(table, where, _files([path]))
+        if not rows:
+            return 0, None
+        for name, function in change.functions.items():
+            self._connection.create_function(name, function, ["VARCHAR"], "VARCHAR")
+        try:
+            with _failures(table):
+                columns = ", ".join(
+                    f"CASE WHEN {where} THEN {change.columns[name]} ELSE {quoted(name)} END AS {quoted(name)}"
+                    if name in change.columns
+                    else quoted(name)
+                    for name, _ in table.columns
+                )
+                return rows, self._copy(table, f"SELECT {cast(table)} FROM (SELECT {columns} FROM {_files([path])})")
+        finally:
+            for name in change.functions:
+                self._connection.remove_function(name)
+
+    def _count(self, table: Table, where: str, source: str = "merged") -> int:
         with _failures(table):
-            [(rows,)] = self._ask(f"SELECT count(*) FROM merged WHERE {where}")
+            [(rows,)] = self._ask(f"SELECT count(*) FROM {source} WHERE {where}")
         return int(rows)
 
     def _copy_where(self, table: Table, where: str) -> Made | None:
@@ -127,7 +148,7 @@ class Writer:
     def _copy(self, table: Table, query: str) -> Made:
         path = self._scratch / f"{next(self._numbers)}.parquet"
         try:
-            self._ask(f"COPY ({query} ORDER BY {sorted_by(table)}) TO {_text(str(path))} ({_FORM})")
+            self._ask(f"COPY ({query} ORDER BY {sorted_by(table)}) TO {literal(str(path))} ({_FORM})")
             [found] = self._ask(
                 "SELECT count(*), min(tenant), max(tenant), min(day)::VARCHAR, max(day)::VARCHAR "
                 f"FROM {_files([str(path)])}"
@@ -169,8 +190,4 @@ def _array(name: str, type: str, values: Sequence[object]) -> Any:
 
 
 def _files(paths: Sequence[str]) -> str:
-    return f"read_parquet([{', '.join(map(_text, paths))}], hive_partitioning = false)"
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+    return f"read_parquet([{', '.join(map(literal, paths))}], hive_partitioning = false)"
