@@ -6,6 +6,7 @@ from interlock.intake.correct import Correction, read_correction
 from interlock.intake.eraser import Eraser
 from interlock.intake.erasing import Erasure
 from interlock.intake.periods import Standing, rfc3339_us
+from interlock.intake.quick import Quick
 from interlock.intake.records import STREAM
 from interlock.intake.service import Intake
 
@@ -20,6 +21,7 @@ __all__ = [
     "Job",
     "Origin",
     "Outcome",
+    "Quick",
     "Refused",
     "Standing",
     "read_correction",

@@ -124,7 +124,7 @@ def _read(document: dict[str, Any], origin: Origin, now_s: float) -> Event:
         raise LocalError("the key may not report for this subject", code="subject_refused", field="subject")
     time = document.get("time")
     if time is not None:
-        document["time"] = _time(time, now_s)
+        document["time"] = time_in_utc(time, now_s)
     if not document.keys() <= _OURS:
         _extensions(document, document.keys() - _OURS)
     if "datacontenttype" in document or "dataschema" in document:
@@ -155,8 +155,8 @@ def text_of(document: dict[str, Any], name: str, most: int) -> str:
     return value
 
 
-def _time(value: object, now_s: float) -> str:
-    """The time in UTC, to the microsecond, in one spelling."""
+def time_in_utc(value: object, now_s: float) -> str:
+    """The time in UTC, to the microsecond, in one spelling. Raises: LocalError: it is none, or far ahead of `now_s`."""
     try:
         moment = msgspec.convert(value, datetime)
     except msgspec.ValidationError:
