@@ -374,3 +374,17 @@ def test_openmeter_s_client_defines_and_asks(control: ControlProcess, key: str, 
     assert caught.value.response is not None and caught.value.response.status_code == 404
     client.meters.delete("tokens")
     assert list(client.meters.list()) == []
+
+
+def test_what_openmeter_s_form_has_and_we_have_not_is_refused_by_name(control: ControlProcess, key: str) -> None:
+    define(control, key)
+
+    def told(answer: Answer, name: str) -> None:
+        assert answer.status == 400 and answer.headers["content-type"] == "application/problem+json", answer.body
+        assert name in answer.json()["detail"], answer.body
+
+    post = {"key": key, "port": control.api_port}
+    wanted = {"slug": "m", "eventType": "t", "aggregation": "COUNT"}
+    told(control.ask("POST", "/api/v1/meters", {**wanted, "eventFrom": "2026-01-01T00:00:00Z"}, **post), "eventFrom")
+    told(control.ask("POST", "/api/v1/meters/tokens/query", {"filterCustomerId": ["c"]}, **post), "filterCustomerId")
+    told(get(control, key, "/api/v1/meters/tokens/query?filterCustomerId=c"), "filterCustomerId")
