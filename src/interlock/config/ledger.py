@@ -1,6 +1,7 @@
 """[ledger]: where the tables of events stand, and how long rows stay in them. It opens nothing."""
 
 import re
+from collections.abc import Callable
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -45,10 +46,10 @@ def _store(table: Table, places: Places) -> Store | None:
     if not table.values:
         return None
     table.require("place", _PLACE)
-    place = table.text("place", rule=_PLACE, check=_is_place)
+    place = _address(table, "place", _PLACE, _is_place)
     store = Store(
         place=place if place.startswith("s3://") or not place else str((places.folder / place).absolute()),
-        endpoint=table.text("endpoint", rule="http:// or https://, a host, and no path", check=_is_endpoint),
+        endpoint=_address(table, "endpoint", "http:// or https://, a host, and no path", _is_endpoint),
         region=table.text("region", rule="a region's name, e.g. eu-central-1", check=_REGION.fullmatch),
         access_key_id=read_reference(table, "access_key_id", places),
         secret_access_key=read_reference(table, "secret_access_key", places),
@@ -64,6 +65,16 @@ def _store(table: Table, places: Places) -> Store | None:
         table.problem(lacking, "nothing here; expected both halves of a key, or neither")
     table.done()
     return store
+
+
+def _address(table: Table, key: str, rule: str, check: Callable[[str], bool]) -> str:
+    """One with a user or password in it is not shown."""
+    value = table.values.get(key)
+    if isinstance(value, str) and "://" in value and "@" in value:
+        table.take(key)
+        table.problem(key, f"found an address with a user or password (not shown); expected {rule}")
+        return ""
+    return table.text(key, rule=rule, check=check)
 
 
 def _is_place(text: str) -> bool:
