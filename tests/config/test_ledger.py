@@ -15,7 +15,7 @@ ARCHIVE = '[ledger.archive]\nplace = "s3://bucket/old"\n'
 
 
 def read(text: str) -> Settings:
-    return parse(HEAD + text, file="f", folder=Path("/home"), env={"K": "x", "S": "y"}).config.ledger
+    return parse(HEAD + text, file="f", folder=Path("/nowhere"), env={"K": "x", "S": "y"}).config.ledger
 
 
 def problems(text: str) -> str:
@@ -38,9 +38,9 @@ def test_a_store_and_rules() -> None:
         place="s3://bucket/a/b",
         endpoint="http://127.0.0.1:9000",
         access_key_id=Credential(env="K"),
-        secret_access_key=Credential(file="/home/s"),
+        secret_access_key=Credential(file="/nowhere/s"),
     )
-    assert found.archive == Store(place="/home/old")
+    assert found.archive == Store(place="/nowhere/old")
     assert found.events == Rule(keep_days=400, then="archive", tenants={"acme": 30}) and found.rollups == Rule()
 
 
