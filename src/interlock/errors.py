@@ -51,6 +51,9 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "invalid_request": Code(400, "A field is missing or has the wrong type or size; the message names it."),
         "event_unknown": Code(404, "No event with this source and id was counted for the key's tenant."),
         "event_erased": Code(410, "The record that counted the event was erased or dropped: it cannot be corrected."),
+        "not_retained": Code(
+            410, "The time asked for begins before the first day that retention left; ask from there."
+        ),
         "model_unknown": Code(404, "No deployment, tier or alias of that name, and the policy refuses unknown names."),
         "boundary_refused": Code(403, "No deployment is inside the data boundary; each refusal is named."),
         "no_candidate": Code(400, "No deployment of the tier can serve a request of this shape; each reason is named."),

@@ -16,7 +16,8 @@ from tests.gateway.recorded_providers import PROVIDERS, Provider, placed
 from tests.gateway.rig import PATHS, Answer, Rig, Script, Upstream, policy, read_answer, rig, streamed, whole
 from tests.gateway.sdks import ASKED, BY, ENDS, Shown, ask
 
-from interlock.gateway.policy import Credential, Policy
+from interlock.credentials import Credential
+from interlock.gateway.policy import Policy
 from interlock.ledger import Opened, Settled
 
 Run = Callable[..., object]

@@ -10,7 +10,7 @@ from tests.meters.bench import ORIGIN, Bench
 from interlock.clock import SystemClock
 from interlock.intake.erasing import Erasure, Found, erasure_of, look, tell
 from interlock.log.reader import JournalReader
-from interlock.meters import Meters, Query, kept
+from interlock.meters import Meters, Query, what_stays
 from interlock.meters.folding import Group
 
 METER = {"event_type": "call", "aggregation": "sum", "value": "$.q"}
@@ -25,7 +25,9 @@ def test_a_version_that_is_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         )
         erasure = _told(bench)
         bench.meters.close()
-        bench.meters = Meters(bench.root / "journal", bench.root / "tables", SystemClock(), {erasure.id: erasure}.get)
+        bench.meters = Meters(
+            bench.root / "journal", bench.root / "tables", SystemClock(), names={erasure.id: erasure}.get
+        )
         bench.meters.adopt(asyncio.run(bench.registry.refresh()))
         bench.meters.start()
         by = Query(by=("subject",))
@@ -44,7 +46,7 @@ def test_a_version_that_is_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def _told(bench: Bench) -> Erasure:
     """The stream tells of an erasure whose segments are not written anew yet."""
-    keep, groups = kept(bench.registry.catalog.all())
+    keep, groups = what_stays(bench.registry.catalog.all())
     erasure = erasure_of(ORIGIN, ["anna"], "case 1", keep, groups, 1, 0)
     found = Found()
     assert look(erasure, JournalReader(bench.root / "journal").scan("events/0"), found)

@@ -17,6 +17,7 @@ from interlock.errors import LocalError, TransientError
 from interlock.log import Record
 from interlock.log.check import LogCorrupt
 from interlock.meters import Meter, Query, Version
+from interlock.meters import keeper as keeper_module
 from interlock.meters import service as service_module
 from interlock.meters.definition import AGGREGATIONS
 from interlock.meters.rebuilding import make_again
@@ -102,7 +103,7 @@ def test_a_death_while_rows_are_written_counts_each_once(
             if at == point and next(deaths, None):
                 raise SystemExit  # only this thread ends
 
-        monkeypatch.setattr(service_module, "open_tables", _with(reached))
+        monkeypatch.setattr(keeper_module, "open_tables", _with(reached))
         bench.open()
         for _ in range(5):
             bench.send(some(chance, 30, made))
@@ -199,7 +200,7 @@ def test_a_full_disk_answers_from_memory_and_writes_when_there_is_room(
             raise TransientError("no space left", code="view_unavailable")
 
     bench.meters.close()
-    monkeypatch.setattr(service_module, "open_tables", _with(reached))
+    monkeypatch.setattr(keeper_module, "open_tables", _with(reached))
     bench.open()
     version = bench.define(slug="q", event_type="call", aggregation="count")
     bench.send(some(Random(1), 200, 0))

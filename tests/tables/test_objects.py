@@ -2,16 +2,12 @@
 
 import random
 import re
-import socket
-import subprocess
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-import rclone_api
+from tests.tables.s3 import Store, free_port, serving
 from tests.tables.samples import (
     EVENTS,
     TABLES,
@@ -32,51 +28,12 @@ from interlock.errors import InterlockError, LocalError, TransientError
 from interlock.tables import Damaged, Tables, open_tables
 from interlock.testing.clock import ManualClock
 
-KEY, SECRET = "test-access-key", "test-secret-0123456789"
-
-
-class Store(NamedTuple):
-    """A server, and the directory that it serves."""
-
-    options: dict[str, str]
-    bucket: Path
-    process: subprocess.Popen[str]
-
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """With one bucket, `bucket`."""
-    bucket = tmp_path / "served" / "bucket"
-    bucket.mkdir(parents=True)
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    program = Path(rclone_api.__file__).parent / "bin" / "rclone"
-    command: list[str | Path] = [
-        program,
-        "--config=",
-        "serve",
-        "s3",
-        f"--addr=127.0.0.1:{port}",
-        f"--auth-key={KEY},{SECRET}",
-    ]
-    with subprocess.Popen([*command, "--vfs-cache-mode=off", bucket.parent], stderr=subprocess.PIPE, text=True) as done:
-        assert done.stderr is not None
-        for line in done.stderr:
-            if "Starting s3 server" in line:
-                break
-        else:
-            raise AssertionError("rclone did not start")
-        try:
-            options = {
-                "endpoint": f"http://127.0.0.1:{port}",
-                "access_key_id": KEY,
-                "secret_access_key": SECRET,
-                "region": "eu-1",
-            }
-            yield Store(options, bucket, done)
-        finally:
-            done.kill()
+    with serving(tmp_path / "served", free_port()) as found:
+        yield found
 
 
 def test_as_a_list_of_rows_whenever_it_is_killed(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

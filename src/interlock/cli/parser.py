@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import interlock
+from interlock.cli import readers
 from interlock.cli.parsing import corrections
 
 if TYPE_CHECKING:
@@ -194,6 +195,7 @@ def _proof(commands: "Commands") -> None:
     rebuild.add_argument(
         "--check", action="store_true", help="make each view again in a temporary place and compare; a server may run"
     )
+    rebuild.add_argument("--config", metavar="F", help="where it says the tables stand (default: DIR/interlock.toml)")
 
 
 def _export(commands: "Commands") -> None:
@@ -226,16 +228,22 @@ interlock ledger import --type tokens --source shop --id order --time sold_at --
 
 
 def _ledger(commands: "Commands") -> None:
-    group = _group(commands, "ledger", "events: import, list, correct them, close periods")
+    group = _group(commands, "ledger", "events: import, list, correct them, close periods, let them go")
     _ledger_events(group)
     corrections(group, _add)
+    kept = _add(group, "retention", "what leaves the tables by policy, and what has left", "retention:show")
+    kept.add_argument("--table", choices=("events", "rollups"), help="what another rule would do: to this table")
+    kept.add_argument("--keep-days", metavar="N", type=readers.count, help="the same: after so many days")
+    kept.add_argument("--tenant", metavar="T", help="the same: to this tenant's rows only")
     parser = group.add_parser("import", help="send files of past events", description=_IMPORT, epilog=_IMPORT_EPILOG)
     parser.set_defaults(run="importing:run")
     parser.add_argument(
         "files", metavar="FILE", nargs="+", help=".csv, .ndjson, .jsonl (or these and .gz), .parquet, or -"
     )
     parser.add_argument("--format-in", choices=("csv", "ndjson", "parquet"), help="default: by the file's name")
-    parser.add_argument("--delimiter", metavar="C", type=_character, default=",", help="of CSV (default: a comma)")
+    parser.add_argument(
+        "--delimiter", metavar="C", type=readers.character, default=",", help="of CSV (default: a comma)"
+    )
     events = parser.add_argument_group("what rows become")
     events.add_argument("--type", metavar="T", default="", help="of all events (default: column type)")
     events.add_argument("--source", metavar="S", default="", help="of all events (default: column source)")
@@ -250,10 +258,18 @@ def _ledger(commands: "Commands") -> None:
         "--subject", metavar="COLUMN", default="", help="the customer (default: subject, if it is there)"
     )
     events.add_argument(
-        "--data", metavar="COLUMNS", type=_columns, dest="columns", help="these only; COLUMN=NAME renames: a,b=tokens"
+        "--data",
+        metavar="COLUMNS",
+        type=readers.columns,
+        dest="columns",
+        help="these only; COLUMN=NAME renames: a,b=tokens",
     )
-    events.add_argument("--text", metavar="COLUMNS", type=_names, default=[], help="text, whatever they look like")
-    events.add_argument("--number", metavar="COLUMNS", type=_names, default=[], help="numbers, or the row is refused")
+    events.add_argument(
+        "--text", metavar="COLUMNS", type=readers.names, default=[], help="text, whatever they look like"
+    )
+    events.add_argument(
+        "--number", metavar="COLUMNS", type=readers.names, default=[], help="numbers, or the row is refused"
+    )
     events.add_argument("--zone", metavar="Z", default="", help="of times that name none: Europe/Berlin")
     events.add_argument(
         "--fold", choices=("earlier", "later"), default="", help="of an hour that came twice (default: refused)"
@@ -262,11 +278,13 @@ def _ledger(commands: "Commands") -> None:
     work = parser.add_argument_group("how it is done")
     work.add_argument("--dry-run", action="store_true", help="read all, show the first events, send nothing")
     work.add_argument("--rejects", metavar="FILE", help="write each row that is not counted there, with the reason")
-    work.add_argument("--limit-rate", metavar="N", type=_count, default=0, help="events a second (default: no limit)")
+    work.add_argument(
+        "--limit-rate", metavar="N", type=readers.count, default=0, help="events a second (default: no limit)"
+    )
     work.add_argument(
         "--patience",
         metavar="S",
-        type=_count,
+        type=readers.count,
         default=300,
         help="give up after so long with no answer (default: 300 s)",
     )
@@ -280,34 +298,10 @@ def _ledger_events(group: "Commands") -> None:
         events.add_argument(f"--{name}", metavar=name[0].upper(), help=help_ or f"of this {name} only")
     events.add_argument("--from", dest="since", metavar="WHEN", help=f"by where they count; {WHEN}")
     events.add_argument("--to", dest="until", metavar="WHEN", help=f"exclusive; {WHEN}")
-    events.add_argument("--limit", metavar="N", type=_count, default=100, help="at most 1000 (default: %(default)s)")
+    events.add_argument(
+        "--limit", metavar="N", type=readers.count, default=100, help="at most 1000 (default: %(default)s)"
+    )
     events.add_argument("--tenant", metavar="T", default="default", help="whose (default: %(default)s)")
-
-
-def _character(text: str) -> str:
-    text = {"\\t": "\t", "tab": "\t"}.get(text, text)
-    if len(text) != 1 or text in '"\r\n':
-        raise argparse.ArgumentTypeError(f"{text!r} is not one character (tab: \\t)")
-    return text
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
-
-
-def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
-
-
-def _columns(text: str) -> list[tuple[str, str]]:
-    pairs = [name.partition("=") for name in text.split(",")]
-    found = [(column, member if equals else column) for column, equals, member in pairs]
-    members = [member for _, member in found]
-    if not all(column and member for column, member in found) or len(set(members)) < len(members):
-        raise argparse.ArgumentTypeError(f"{text!r} is not COLUMN or COLUMN=NAME, each name once, with commas between")
-    return found
 
 
 def _meters(commands: "Commands") -> None:

@@ -10,7 +10,11 @@ from interlock.cli.output import Column, Progress, complain, number, say, say_js
 from interlock.errors import LocalError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from interlock.datadir import DataDir
     from interlock.proof.export import Period
+    from interlock.proof.views import View
 
 
 def export(args: Any) -> int:
@@ -71,15 +75,16 @@ def rebuild(args: Any) -> int:
     from interlock.proof import rebuild as rebuilding
 
     places = check_data_dir(data_dir(args))
+    views = _views(args, places)
     if not args.check:
-        dropped = rebuilding.drop(places)
+        dropped = rebuilding.drop(places, views=views)
         if args.format == "json":
             say_json({"dropped": dropped})
         else:
             say(f"thrown away: {', '.join(dropped)}; the next start makes them from the log")
         return 0
     with Progress("making again") as progress:
-        reports = list(rebuilding.check(places, progress=progress.tell))
+        reports = list(rebuilding.check(places, views=views, progress=progress.tell))
     wrong = [one for one in reports if one.state in ("different", "unreadable")]
     if args.format == "json":
         say_json({"ok": not wrong, "views": msgspec.to_builtins(reports)})
@@ -88,6 +93,15 @@ def rebuild(args: Any) -> int:
         say(*table([*map(Column, ("view", "state", "position")), Column("rows", True), Column("digest")], rows))
     complain(*(f"{one.view}: {one.problem}" for one in wrong))
     return int(bool(wrong))
+
+
+def _views(args: Any, places: "DataDir") -> "Sequence[View]":
+    """As the configuration has the tables stand. Raises: ConfigError."""
+    from interlock.config import load
+    from interlock.proof.views import views
+
+    path = Path(args.config) if args.config else places.config if places.config.exists() else None
+    return views(load(path).config.ledger.tables)
 
 
 def _position(position: dict[str, int]) -> str:

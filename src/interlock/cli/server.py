@@ -6,6 +6,8 @@ import interlock
 from interlock.cli.client import call
 from interlock.cli.output import Column, say, say_json, table
 
+_PARTS = ("ledger", "events", "meters", "retention", "checkpoints")
+
 
 def serve(args: Any) -> int:
     """Run until stopped."""
@@ -23,7 +25,7 @@ def version(args: Any) -> int:
 def status(args: Any) -> int:
     """What runs. Status 1 if something is not as it should be."""
     found = call(args, "GET", "/v1/status")
-    names = ("config_rejected", "ledger_problem", "events_problem", "meters_problem", "checkpoints_problem")
+    names = ("config_rejected", *(f"{name}_problem" for name in _PARTS))
     problems = any(found[name] for name in names)
     wrong = problems or not all(one["up"] for one in found["workers"])
     if args.format == "json":
@@ -47,6 +49,8 @@ def status(args: Any) -> int:
         say("", f"events are not taken: {found['events_problem']}")
     if found["meters_problem"]:
         say("", found["meters_problem"])
+    if found["retention_problem"]:
+        say("", found["retention_problem"])
     if found["checkpoints_problem"]:
         say("", f"checkpoints are not written: {found['checkpoints_problem']}")
     return int(bool(wrong))

@@ -10,7 +10,7 @@ from typing import Any
 
 from interlock.config.reading import Table
 from interlock.config.sections import is_file
-from interlock.gateway import Credential
+from interlock.credentials import Credential
 
 CREDENTIALS_MAX = 16
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -33,6 +33,12 @@ def read_credentials(table: Table, places: Places) -> tuple[Credential | None, t
         table.problem("credentials", "found beside `credential`; expected one of the two, with all keys in it")
     credential = None if one is None else _read(table, one, table.at("credential"), places)
     return credential, () if several is None else _several(table, several, places)
+
+
+def read_reference(table: Table, key: str, places: Places) -> Credential | None:
+    """One, under any key; None: it is not there."""
+    value = table.take(key)
+    return None if value is None else _read(table, value, table.at(key), places)
 
 
 def _several(table: Table, value: Any, places: Places) -> tuple[Credential, ...]:

@@ -16,7 +16,9 @@ import msgspec
 
 from interlock.config.builtin import BUILTIN
 from interlock.config.checks import check
+from interlock.config.credentials import Places
 from interlock.config.deployments import read_deployments
+from interlock.config.ledger import read_ledger
 from interlock.config.lines import Lines
 from interlock.config.prices import look_up, read_price
 from interlock.config.reading import NAME, NAME_RULE, Notes, Table, shown
@@ -79,6 +81,7 @@ def read(
         policy=policy,
         reference=baseline if isinstance(baseline, Reference) else None,
         server=read_server(root.table("server"), local, folder),
+        ledger=read_ledger(root.table("ledger"), Places(folder, env)),
         source_path=source,
     )
     root.done()

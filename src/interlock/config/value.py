@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from interlock.gateway import Policy
+from interlock.meters.settings import Settings
 
 
 class Tls(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +60,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     reference: Reference | None = None
     """What `savings` compares with; its name and price become the policy's `baseline` and `baseline_price`."""
     server: Server = Server()
+    ledger: Settings = Settings()
     source_path: Path | None = None
     """None: the built-in default."""
 

@@ -19,6 +19,7 @@ from interlock.control.instants import rfc3339
 from interlock.errors import ConfigError, InterlockError
 from interlock.gateway.policy import Policy
 from interlock.log import Log, Record
+from interlock.meters import Settings
 
 STREAM = "config"
 TYPE = "policy.adopted"
@@ -50,6 +51,8 @@ class Adoption:
         self.policy: Policy | None = None
         self.warnings: tuple[str, ...] = ()
         self.rejected: Rejected | None = None
+        self.ledger: Settings | None = None
+        """Of the last file that was good; None: there was none since the start."""
         self.seq = 0
         """The record that `policy` is."""
         self._head = 0
@@ -72,6 +75,7 @@ class Adoption:
             except ConfigError as error:
                 self.rejected = Rejected(self._clock.now_ns(), tuple(error.problems))
                 raise
+            self.ledger = loaded.config.ledger
             await self._append(loaded.policy)
             self.warnings, self.rejected = tuple(loaded.warnings), None
             return loaded.policy

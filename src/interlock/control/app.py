@@ -27,6 +27,7 @@ from interlock.control.gate import Gate
 from interlock.control.instants import rfc3339
 from interlock.control.meters import MeterPaths
 from interlock.control.periods import Periods
+from interlock.control.retention import RetentionPaths
 from interlock.control.service import Control
 from interlock.errors import InterlockError, LocalError
 from interlock.identity import Key, Revoked, Scope
@@ -76,6 +77,7 @@ def control_app(control: Control) -> Starlette:
         Route("/v1/config/reload", at.reload_config, methods=["POST"]),
         Route("/v1/status", at.status),
         Route("/v1/events", EntryPaths(control, own=False).find, methods=["GET"]),
+        Route("/v1/retention", RetentionPaths(control).show),
         *_meter_routes(MeterPaths(control, own=False)),
     ]
     return _app(control, routes, "admin", ("/healthz", "/metrics"))

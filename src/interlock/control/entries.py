@@ -9,10 +9,12 @@ from starlette.responses import Response
 
 from interlock.control.answers import json, query
 from interlock.control.instants import instant_ns
+from interlock.control.meters import complete_from
 from interlock.control.service import Control
 from interlock.errors import LocalError
 from interlock.identity import Key, check_tenant
 from interlock.meters import Entry, Wanted
+from interlock.meters.answer import Listed
 
 NAMES = ("type", "subject", "source", "id")
 OPENMETER = ("from", "to", "limit", "id", "subject")
@@ -32,12 +34,13 @@ class EntryPaths:
         if not self._own and "tenant" not in params:
             raise LocalError("name the tenant whose events are meant", field="tenant")
         tenant = self._tenant(request) if self._own else check_tenant(params["tenant"])
-        return json({"events": [_shown(entry) for entry in await self._found(params, tenant)]})
+        found, first_day = await self._found(params, tenant)
+        return json({"events": [_shown(entry) for entry in found], "complete_from": complete_from(first_day)})
 
     async def find_openmeter(self, request: Request) -> Response:
         """Those taken back are left out: it has no word for them."""
         params = query(request, OPENMETER)
-        found = await self._found(params, self._tenant(request), standing=True)
+        found, _ = await self._found(params, self._tenant(request), standing=True)
         return json(
             [
                 {"event": entry.event, "ingestedAt": _moment(entry.taken_at_us), "storedAt": _moment(entry.taken_at_us)}
@@ -45,7 +48,7 @@ class EntryPaths:
             ]
         )
 
-    async def _found(self, params: dict[str, str], tenant: str, *, standing: bool = False) -> list[Entry]:
+    async def _found(self, params: dict[str, str], tenant: str, *, standing: bool = False) -> Listed:
         limit = params.get("limit", "100")
         if not (limit.isascii() and limit.isdigit() and len(limit) < 10):
             raise LocalError(f"limit is a whole number, not {limit[:20]!r}", field="limit")

@@ -20,6 +20,7 @@ from interlock.identity import Key, check_tenant
 from interlock.meters import Answer, Meter, Query, Row, Size, Version
 from interlock.meters.catalog import METERS_MAX
 from interlock.meters.definition import AGGREGATIONS
+from interlock.meters.rollups import DAY_MINUTES
 from interlock.meters.windows import SIZES
 
 MINUTE_NS = 60_000_000_000
@@ -112,7 +113,7 @@ class MeterPaths:
             where=asked.filter,
         )
         answer = await self._answer(request, tenant, asked.version, question)
-        version, (rows, unreadable) = answer
+        version, (rows, unreadable), first_day = answer
         return json(
             {
                 "meter": version.meter.slug,
@@ -122,6 +123,7 @@ class MeterPaths:
                 "zone": asked.zone,
                 "group_by": asked.group_by,
                 "unreadable": unreadable,
+                "complete_from": complete_from(first_day),
                 "rows": [_row(row) for row in rows],
             }
         )
@@ -179,6 +181,8 @@ class MeterPaths:
         )
         answer = await self._answer(request, tenant, None, question)
         times = {"from": question.since, "to": question.until}
+        if question.since is None and answer.first_day:
+            times["from"] = answer.first_day * DAY_MINUTES
         told = {name: minute and _moment(minute) for name, minute in times.items()} | {"windowSize": asked.window_size}
         data = [_openmeter_row(row) for row in answer.found.rows]
         return json({name: value for name, value in told.items() if value} | {"data": data})
@@ -275,6 +279,11 @@ def _whole(params: Mapping[str, str], name: str, default: int) -> int:
 
 def _moment(minute: int) -> str:
     return f"{datetime.fromtimestamp(minute * 60, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def complete_from(first_day: int) -> str | None:
+    """The first moment from which there is anything; None: from ever."""
+    return _moment(first_day * DAY_MINUTES) if first_day else None
 
 
 def _row(row: Row) -> dict[str, Any]:

@@ -44,6 +44,12 @@ METRICS: Mapping[str, Metric] = {
     "interlock_meters_behind_records": Metric(
         "gauge", (), "max", "Records of events that are on the disk and not in the meters yet."
     ),
+    "interlock_retention_rows_total": Metric(
+        "counter", ("table", "then"), "sum", "Rows that left the tables by the ledger's retention."
+    ),
+    "interlock_retention_look_timestamp_seconds": Metric(
+        "gauge", (), "max", "Unix time of the last look for rows that are to leave that came to its end."
+    ),
     "interlock_policy_info": Metric("gauge", ("version",), "max", "1 for each policy version that a process holds."),
     "interlock_deployment_ready": Metric("gauge", ("deployment",), "min", "1 if every worker may send to it."),
     "interlock_deployment_resting": Metric(

@@ -22,7 +22,7 @@ from interlock.ledger import Ledger
 from interlock.log.reader import JournalReader, last_seq
 from interlock.log.sqlite import SqliteLog
 from interlock.log.verify import StreamReport
-from interlock.meters import Catalog, Meter, Meters, Registry, Version, kept
+from interlock.meters import Catalog, Meter, Meters, Registry, Version, what_stays
 from interlock.proof.check import verify
 from interlock.proof.checkpoint import Checkpoint
 from interlock.proof.writing import Checkpoints
@@ -53,7 +53,7 @@ class Control:
         self.intake = Intake(self.places.journal, self.places.events_index, clock)
         self.registry = Registry(self.log, clock)
         self.eraser = Eraser(self.places.erasures, self.places.journal, self.intake, clock, lambda: self.meters.written)
-        self.meters = Meters(self.places.journal, self.places.tables, clock, self.eraser.names)
+        self.meters = Meters(self.places.journal, self.places.tables, clock, self.log, self.eraser.names)
         self._defining = asyncio.Lock()  # what a tenant's meters read does not change while an erasure is asked for
         self.checkpoints = Checkpoints(self.places, self.log, clock)
         self.identity = Identity(self.log, clock, lambda head: self.generation.raise_to(IDENTITY, head))
@@ -75,6 +75,7 @@ class Control:
         except ConfigError:
             if self.adoption.policy is None:
                 raise
+        self._configure()
         await self.fold()
         await self.refresh_meters()
         self.intake.start()
@@ -140,13 +141,13 @@ class Control:
 
         Args:
             forget: places that meters group by (`$.user`), whose values go too.
-        Raises: LocalError: as `erasure_of` and `kept`. TransientError `busy`. LogUnavailable. As `Intake.check`.
+        Raises: LocalError: as `erasure_of` and `what_stays`. TransientError `busy`. LogUnavailable. As `Intake.check`.
         """
         self.intake.check()
         async with self._defining:
             await self.refresh_meters()
             mine = [version for version in self.catalog.all() if version.tenant == origin.tenant]
-            keep, groups = kept(mine, forget)
+            keep, groups = what_stays(mine, forget)
             erasure = await asyncio.to_thread(self.eraser.ask, origin, subjects, reason, keep, groups)
         self.eraser.wake()
         return erasure
@@ -176,6 +177,11 @@ class Control:
         own |= {series("interlock_events_total", result=name): n for name, n in self.intake.results.items()}
         own |= {series("interlock_corrections_total", result=name): n for name, n in self.intake.corrections.items()}
         own["interlock_meters_behind_records"] = max(0, self.intake.head - self.meters.seq)
+        for name, rows in self.meters.keeper.rows.items():
+            table, _, then = name.partition("/")
+            own[series("interlock_retention_rows_total", table=table, then=then)] = rows
+        if at_ns := self.meters.keeper.looked_at_ns:
+            own["interlock_retention_look_timestamp_seconds"] = at_ns / 1e9
         if self.adoption.policy is not None:
             own[series("interlock_policy_info", version=self.adoption.policy.version)] = 1
         return render({**snapshots, "control": own})
@@ -193,6 +199,7 @@ class Control:
             "events_problem": self.intake.problem or None,
             "meters_problem": self.meters.problem or None,
             "erasing_problem": self.eraser.problem or None,
+            "retention_problem": self.meters.keeper.problem or None,
             "public_key": self.checkpoints.public_key,
             "checkpoint": newest.number if (newest := self.checkpoints.newest) else None,
             "checkpoint_at": rfc3339(int(newest.statement.at_ns)) if newest else None,
@@ -239,6 +246,12 @@ class Control:
             if await asyncio.to_thread(self.adoption.changed) or self._reload.is_set() or due:
                 self._reload.clear()
                 due = await self._adopt_again()
+            self._configure()
+
+    def _configure(self) -> None:
+        """Where tables stand and how long rows stay there; whoever had the file adopted."""
+        if self.adoption.ledger is not None and self.adoption.ledger != self.meters.keeper.settings:
+            self.meters.configure(self.adoption.ledger)
 
     async def _adopt_again(self) -> bool:
         """Whether to try once more: yes if the log was away; a file with mistakes waits in `rejected` for a change."""

@@ -1,8 +1,8 @@
 """The gateway: admit, read signals, decide, send, meter, answer. exchange.py is the life of a request."""
 
+from interlock.credentials import Credential
 from interlock.gateway.policy import (
     Breaker,
-    Credential,
     Deployment,
     Facts,
     Limits,

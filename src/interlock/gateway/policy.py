@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from interlock.credentials import Credential
 from interlock.ledger import Format, Price
 
 
@@ -24,13 +25,6 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether they may train models."""
     local: bool = False
     """The data does not leave the operator's own machines."""
-
-
-class Credential(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where the upstream key is found: exactly one is set."""
-
-    env: str = ""
-    file: str = ""
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

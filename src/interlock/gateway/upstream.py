@@ -1,23 +1,21 @@
 """One deployment as something to send to: its pool, and the head of every request that goes there."""
 
 import asyncio
-import os
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from interlock import __version__
 from interlock.clock import Clock
+from interlock.credentials import read_credential
 from interlock.errors import LocalError
 from interlock.gateway.failure import Keys
 from interlock.gateway.http import Pool, dialler
-from interlock.gateway.policy import Credential, Deployment, Policy
+from interlock.gateway.policy import Deployment, Policy
 from interlock.gateway.providers import Auth, Speech, logins_of, speech_of
 from interlock.ledger import Format
 
 ANTHROPIC_VERSION = b"2023-06-01"
-CREDENTIAL_BYTES_MAX = 16 * 1024
 
 _STREAMS = (b"text/event-stream", b"application/vnd.amazon.eventstream")
 _PASSED = (b"anthropic-beta", b"anthropic-version", b"openai-beta", b"accept", b"traceparent", b"tracestate")
@@ -105,27 +103,6 @@ class Upstream:
 
     def _target(self, stream: bool) -> str:
         return self._speech.path(self.formats[0], stream)
-
-
-def read_credential(credential: Credential) -> str:
-    """The upstream key, from where the policy says it is.
-
-    Raises: LocalError: it is not there. The message names the place, never the content.
-    """
-    if credential.env:
-        secret, place = os.environ.get(credential.env, ""), f"environment variable {credential.env}"
-    else:
-        place = f"file {credential.file}"
-        try:
-            with Path(credential.file).open("rb") as file:
-                secret = file.read(CREDENTIAL_BYTES_MAX).decode().strip()
-        except (OSError, ValueError) as error:
-            raise LocalError(f"credential_missing: {place} cannot be read", field="credential") from error
-    if not secret:
-        raise LocalError(f"credential_missing: {place} is not set", field="credential")
-    if not secret.isascii() or not secret.isprintable():
-        raise LocalError(f"credential_missing: {place} holds characters that no header may have", field="credential")
-    return secret
 
 
 class Place(NamedTuple):

@@ -45,7 +45,7 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     pseudonyms: list[str]
     keep: Keep
     groups: dict[str, list[int]]
-    """As `meters.keeping.Kept`."""
+    """As `meters.staying.Staying`."""
     asked_at_ns: int
     after_seq: int
     """The last record when it was asked for."""

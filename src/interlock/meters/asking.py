@@ -24,7 +24,7 @@ class Asking:
         self._asking = 0  # only the event loop's thread touches it
 
     async def ask(self, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
-        """What `work` returns, done on one of the threads. Raises: TransientError `busy`."""
+        """What `work` returns. Raises: TransientError `busy`, and what it raises."""
         if self._asking >= ASKING_MAX:
             raise TransientError("too many questions wait for an answer; retry", code="busy")
         self._asking += 1
@@ -35,5 +35,5 @@ class Asking:
             self._asking -= 1
 
     def close(self) -> None:
-        """Let those go that wait."""
+        """Answer those that are being answered, and no others."""
         self._threads.shutdown(cancel_futures=True)

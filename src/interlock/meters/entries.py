@@ -4,7 +4,8 @@ It is for questions about single events, and for any engine that reads Parquet. 
 know files.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from interlock.meters.measure import Event
 from interlock.meters.movements import Movement
 from interlock.tables import Table
 
+ROW_BYTES = 2000
 DAY_US = 24 * 3600 * 1_000_000
 
 EVENTS = Table(
@@ -76,6 +78,11 @@ class Entries:
     def __len__(self) -> int:
         return len(self.columns["n"])
 
+    @property
+    def weight(self) -> int:
+        """In rows; so many bytes of events weigh as much as one."""
+        return max(len(self), self.bytes // ROW_BYTES)
+
     def add(self, movement: Movement, closings: Closings) -> None:
         """A row for each of its events."""
         raw, named, who = _events(movement.events), _names(movement.events), movement.who
@@ -103,3 +110,10 @@ class Entries:
         for name, cells in new.items():
             self.columns[name].extend(cells)
         self.bytes += len(movement.events)
+
+    def leave_out(self, before: Callable[[str], int]) -> None:
+        """Let go of the rows of days before a tenant's. `bytes` stays: it is for rows that are held anyway."""
+        pairs = zip(self.columns["tenant"], self.columns["day"], strict=True)
+        staying = [day >= before(tenant) for tenant, day in pairs]
+        if not all(staying):
+            self.columns = {name: list(compress(cells, staying)) for name, cells in self.columns.items()}

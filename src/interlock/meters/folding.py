@@ -10,8 +10,9 @@ from interlock.log import Stored
 from interlock.log.reader import Tail
 from interlock.meters.definition import Version
 from interlock.meters.entries import DAY_US, EVENTS, PERIODS, Entries
+from interlock.meters.horizons import NOTHING, Left
 from interlock.meters.movements import closed, movements
-from interlock.meters.rollups import COLUMNS, KEYS, Fold, Rows, columns_of, copied
+from interlock.meters.rollups import COLUMNS, DAY_MINUTES, KEYS, Fold, Rows, columns_of, copied
 from interlock.tables import Table
 
 ROLLUPS = Table(
@@ -35,7 +36,11 @@ class Sealed(NamedTuple):
 class Group:
     """Versions that are folded equally far, and the rows of them that are not written down yet."""
 
-    def __init__(self, versions: Iterable[Version], directory: Path, seq: int, chain: str = "") -> None:
+    def __init__(
+        self, versions: Iterable[Version], directory: Path, seq: int, chain: str = "", left: Left = NOTHING
+    ) -> None:
+        """`left`: what is not to be filled in again."""
+        self._left = left
         self.versions = {version.key: version for version in versions}
         self.fold = Fold(self.versions.values())
         self.seq, self.chain = seq, chain
@@ -52,6 +57,19 @@ class Group:
             if entries is not None:
                 entries.add(movement, closings)
         self.seq, self.chain = stored.seq, stored.chain.hex()
+        if self.seq in self._left.ends:
+            self.leave_out(entries)
+
+    def leave_out(self, entries: Entries | None) -> None:
+        """Let go of rows that have left the tables; to be called before any are written down, and where less of what
+        follows has left than of what was read."""
+        if self.seq > self._left.last:
+            return
+        for key, rows in self.fold.rows.items():
+            if day := self._left.before(ROLLUPS.name, self.versions[key].tenant, self.seq):
+                self.fold.rows[key] = {row: n for row, n in rows.items() if row[0] >= day * DAY_MINUTES}
+        if entries is not None:
+            entries.leave_out(lambda tenant: self._left.before(EVENTS.name, tenant, self.seq))
 
     def change(self, added: Mapping[str, Version], rows: Mapping[str, Rows], gone: Collection[str]) -> None:
         """Let versions that are folded as far join, and others leave."""

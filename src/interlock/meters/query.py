@@ -6,6 +6,7 @@ answered with too many rows is refused, never cut.
 
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import date
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -70,6 +71,8 @@ class Rollups(NamedTuple):
     files: Sequence[str]
     hot: Mapping[str, Sequence[Any]]
     """As COLUMNS."""
+    first: int = 0
+    """The minute from which they are whole: what is before is left out."""
 
 
 class Engine:
@@ -136,6 +139,25 @@ class Engine:
         finally:
             cursor.close()
         return [(tenant, Closing(*closing)) for tenant, *closing in found]
+
+    def extent(self, files: Sequence[str], before: date, tenant: str) -> tuple[int, str, str]:
+        """(rows, first day, last day) of what these files have before a day (of a tenant). Raises: TransientError."""
+        import duckdb
+
+        if not files:
+            return 0, "", ""
+        cursor = self._cursor()
+        try:
+            [found] = cursor.execute(
+                "SELECT count(*), coalesce(min(day)::VARCHAR, ''), coalesce(max(day)::VARCHAR, '') "
+                "FROM read_parquet(?, hive_partitioning = false) WHERE day < ? AND ? IN ('', tenant)",
+                [list(files), before, tenant],
+            ).fetchall()
+        except duckdb.Error as error:
+            raise TransientError(f"the tables cannot be read: {error}", code="view_unavailable") from error
+        finally:
+            cursor.close()
+        return found
 
     def close(self) -> None:
         """Give the memory back."""
@@ -217,7 +239,7 @@ def _source(cursor: Any, version: Version, query: Query, rollups: Rollups) -> _S
         )
         values += [list(rollups.files), version.tenant, version.meter.slug, version.version]
     conditions = ["minute >= ?", "minute < ?"]
-    values += [query.since or 0, MINUTE_MAX if query.until is None else query.until]
+    values += [max(query.since or 0, rollups.first), MINUTE_MAX if query.until is None else query.until]
     for name, wanted in query.where.items():
         conditions.append(f"list_contains(?, {_column(version, name)})")
         values.append(list(wanted))

@@ -3,9 +3,11 @@
 Both as rows of text in one order, in which equal tables are equal whatever their files look like.
 """
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -19,9 +21,12 @@ from interlock.meters.catalog import STREAM as METERS
 from interlock.meters.definition import Version
 from interlock.meters.entries import EVENTS, PERIODS, Entries
 from interlock.meters.folding import ROLLUPS, TABLES, Group, Periods, rollup_columns
+from interlock.meters.horizons import Left
 from interlock.meters.service import ROWS_MAX, WRITTEN
-from interlock.tables import Table, Tables
+from interlock.meters.settings import Store
+from interlock.tables import Horizon, Table, Tables
 from interlock.tables.manifest import NAME, Manifest, decode
+from interlock.tables.objects import Objects
 
 Progress = Callable[[str, int], None]
 _FETCHED = 10_000
@@ -69,11 +74,48 @@ def standing(place: Path) -> Standing | None:
     return Standing(place, decode(path.read_bytes())) if path.exists() else None
 
 
-def make_again(journals: Path, log: Path, place: Path, versions: list[str], seq: int, progress: Progress) -> Standing:
-    """Fold the log up to record `seq` into tables at `place`, for those versions. Raises: InterlockError."""
+def standing_in(store: Store, default: Path, scratch: Path) -> Standing | None:
+    """Those where the configuration says, of a store copied to `scratch`. Raises: as `standing`. InterlockError."""
+    if not store.remote:
+        return standing(Path(store.place) if store.place else default)
+    with closing(Objects(store.place, store.options(), scratch / "copies", clock=SystemClock())) as objects:
+        found = objects.read(NAME)
+        if found is None:
+            return None
+        manifest = decode(found)
+        objects.fetch(manifest.files)
+        return Standing(scratch / "copies" / "files", manifest)
+
+
+def forget(store: Store, default: Path) -> None:
+    """Throw them away; nobody has them open. Raises: InterlockError. OSError."""
+    if not store.remote:
+        place = Path(store.place) if store.place else default
+        for path in (place, default):
+            if (path / NAME).exists():
+                shutil.rmtree(path)
+        return
+    cache = default.with_name("copies")
+    Tables(store.place, TABLES, options=store.options(), cache=cache, anew=True).close()
+
+
+def make_again(
+    journals: Path,
+    log: Path,
+    place: Path,
+    versions: list[str],
+    seq: int,
+    progress: Progress,
+    horizons: Mapping[str, Horizon] = MappingProxyType({}),
+) -> Standing:
+    """Fold the log up to record `seq` into tables at `place`, for those versions, without the rows that have left.
+
+    Raises: InterlockError.
+    """
     tables = Tables(place, TABLES, clock=SystemClock())
     try:
-        group = Group(_defined(log, versions), journals / STREAM, 0)
+        tables.clear(horizons)
+        group = Group(_defined(log, versions), journals / STREAM, 0, left=Left(horizons))
         periods, entries = Periods(()), Entries()
         try:
             while group.seq < seq:
@@ -98,6 +140,7 @@ def make_again(journals: Path, log: Path, place: Path, versions: list[str], seq:
 
 def _write(tables: Tables, group: Group, periods: Periods, entries: Entries) -> Entries:
     if tables.through[0] < group.seq:
+        group.leave_out(entries)
         rows: Mapping[str, dict[str, list[object]]] = {
             ROLLUPS.name: rollup_columns(group.fold.rows),
             EVENTS.name: entries.columns,

@@ -9,28 +9,36 @@ import asyncio
 import logging
 import threading
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from interlock.clock import Clock
-from interlock.errors import InterlockError, LocalError, TransientError
+from interlock.errors import InterlockError, TransientError
 from interlock.intake import Event, Origin, Refused
 from interlock.intake.records import STREAM
 from interlock.log import Stored
 from interlock.log.reader import JournalReader
+from interlock.log.sqlite import SqliteLog
+from interlock.meters.answer import Answer, Listed, State, check_there, day_of
 from interlock.meters.asking import Asking
 from interlock.meters.catalog import Catalog
 from interlock.meters.definition import Version
-from interlock.meters.door import Door
-from interlock.meters.entries import EVENTS, PERIODS, Entries
+from interlock.meters.door import Doors
+from interlock.meters.entries import DAY_US, EVENTS, PERIODS, Entries
 from interlock.meters.erasing import Names, changes, ending
-from interlock.meters.finding import Entry, Wanted
+from interlock.meters.finding import Wanted
 from interlock.meters.finding import check as check_wanted
-from interlock.meters.folding import ROLLUPS, TABLES, Group, Periods, Sealed, rollup_columns
-from interlock.meters.query import Engine, Found, Query, Rollups, check
-from interlock.meters.rollups import DAY_MINUTES, MINUTE_US, columns_of, copied
-from interlock.tables import Damaged, Tables, open_tables
+from interlock.meters.folding import ROLLUPS, Group, Periods, Sealed, rollup_columns
+from interlock.meters.horizons import first_day
+from interlock.meters.keeper import Keeper, Wish
+from interlock.meters.kept import Due, Kept, due_in, kept
+from interlock.meters.merging import Merging
+from interlock.meters.query import Engine, Query, Rollups, check
+from interlock.meters.rollups import DAY_MINUTES, columns_of, copied
+from interlock.meters.settings import Settings, is_where
+from interlock.tables import Damaged, Tables
 from interlock.tables.manifest import File
 
 POLL_S = 0.1
@@ -44,44 +52,39 @@ WRITE_S = 60.0
 WAIT_S = 10.0
 """How long a question waits for the fold."""
 AGAIN_S = 2.0
-ROW_BYTES = 2000
-"""So many bytes of events weigh as much as a row."""
 WRITTEN = "written"
 """The note that counts the writings; a version's key has slashes."""
 
 _log = logging.getLogger(__name__)
 
 
-class Answer(NamedTuple):
-    """What a meter says, and which version said it."""
-
-    version: Version
-    found: Found
-
-
-class State(NamedTuple):
-    """How far a version is folded."""
-
-    ready: bool
-    seq: int
-    """The record of the log up to which it is."""
-
-
 class Meters:
     """One data directory's. `adopt` a catalog, `start`, then `ask`, then `close`."""
 
-    def __init__(self, journals: Path, place: str | Path, clock: Clock, names: Names = lambda erasure: None) -> None:
-        """`journals`: the root of the streams' directories. `place`: of the tables. `names`: of erasures that are not
-        done. Opens nothing."""
+    def __init__(
+        self,
+        journals: Path,
+        place: Path,
+        clock: Clock,
+        log: SqliteLog | None = None,
+        names: Names = lambda erasure: None,
+    ) -> None:
+        """Opens nothing.
+
+        Args:
+            journals: the root of the streams' directories. place: of the tables, unless the settings say another.
+            log: where what leaves is written down; nothing is done before `configure`. None: nothing leaves.
+            names: of erasures that are not done.
+        """
         self._directory = journals / STREAM
         self._reader = JournalReader(journals)
-        self._place = place
         self._names = names
         self._clock = clock
+        self.keeper = Keeper(place, log, self._reader, clock)
         self._catalog = Catalog()
         self._adopted_seq = 0
         self._wanted: Sequence[Version] = ()
-        self._doors: dict[str, Door] = {}
+        self._doors = Doors()
         self._engine = Engine()
         self._lock = threading.Lock()  # protects the rows that are not written, and which versions hold them
         self._main: Group | None = None
@@ -97,12 +100,11 @@ class Meters:
         self._written_ns = 0
         self._failed = False
         """Whether the last writing did."""
-        self._compact_ns = 0
-        """Not before."""
         self.problem = ""
         """Why nothing is folded; empty: it is, or will be soon."""
         self._asking = Asking()
         self._closing, self._wake = threading.Event(), threading.Event()
+        self._merging = Merging(clock, self._closing.is_set)
         self._thread = threading.Thread(target=self._run, name="meters", daemon=True)
 
     def start(self) -> None:
@@ -118,23 +120,21 @@ class Meters:
         self._asking.close()
         self._engine.close()
 
+    def configure(self, settings: Settings) -> None:
+        """Where the tables stand, and how long rows stay in them, from now on."""
+        self.keeper.settings = settings
+        self._wake.set()
+
     def adopt(self, catalog: Catalog) -> None:
         """These are the meters from now on; to be said again when the catalog has changed."""
-        if catalog is self._catalog and catalog.seq == self._adopted_seq:
-            return
-        self._adopted_seq = catalog.seq
-        self._catalog, self._wanted = catalog, catalog.all()
-        self._doors = {
-            tenant: held if (held := self._doors.get(tenant)) and held.versions == newest else Door(newest)
-            for tenant in catalog.tenants
-            if (newest := catalog.newest(tenant))
-        }
-        self._wake.set()
+        if catalog is not self._catalog or catalog.seq != self._adopted_seq:
+            self._adopted_seq, self._catalog, self._wanted = catalog.seq, catalog, catalog.all()
+            self._doors.adopt(catalog)
+            self._wake.set()
 
     def admit(self, origin: Origin, items: Sequence[Event | Refused]) -> list[Event | Refused]:
         """A tenant's new events, those refused that one of its meters, as they stand now, cannot read."""
-        door = self._doors.get(origin.tenant)
-        return door.admit(origin, items) if door else list(items)
+        return self._doors.admit(origin, items)
 
     @property
     def seq(self) -> int:
@@ -170,7 +170,7 @@ class Meters:
         if chosen is None:
             at = self.state(versions[0]).seq
             raise TransientError(f"the meter is folded up to record {at} of {head}; retry", code="not_ready")
-        return Answer(chosen, await self._asking.ask(self._answer, chosen, query))
+        return await self._asking.ask(self._answer, chosen, query)
 
     async def _passed(self, head: int) -> None:
         """Wait until the fold has passed `head`. Raises: TransientError `not_ready`: it does not for long."""
@@ -182,24 +182,37 @@ class Meters:
                 raise TransientError(what, code="not_ready")
             await asyncio.sleep(0.005)
 
-    async def events(self, tenant: str, wanted: Wanted, head: int) -> list[Entry]:
+    async def events(self, tenant: str, wanted: Wanted, head: int) -> Listed:
         """A tenant's events as they count, the latest first, of all records up to `head`. Raises: as `ask`."""
         check_wanted(wanted)
         await self._passed(head)
         return await self._asking.ask(self._events, tenant, wanted)
 
-    def _events(self, tenant: str, wanted: Wanted) -> list[Entry]:
-        days = [None if at_us is None else _day(at_us // MINUTE_US) for at_us in (wanted.since_us, wanted.until_us)]
+    async def kept(self, what_if: Sequence[Wish] = ()) -> list[Kept]:
+        """What retention has done and would do; `what_if`: rules in place of its own. Raises: TransientError."""
+        return await self._asking.ask(kept, self.keeper, what_if or self.keeper.wishes(), self._due)
+
+    def _due(self, wish: Wish, before: date) -> Due:
+        tables = self._tables
+        if tables is None:
+            raise TransientError(self.problem or "the tables are not open yet; retry", code="not_ready")
+        return due_in(tables, self._engine, wish, before)
+
+    def _events(self, tenant: str, wanted: Wanted) -> Listed:
+        days = [None if at_us is None else day_of(at_us // DAY_US) for at_us in (wanted.since_us, wanted.until_us)]
         with self._lock:
             tables = self._tables
             if tables is None:
                 raise TransientError("events cannot be read now; retry", code="not_ready")
-            notes, files = tables.view(EVENTS.name, tenant, *days)
+            notes, files, horizons = tables.view(EVENTS.name, tenant, *days)
             hot = {name: list(column) for name, column in self._entries.columns.items()}
             if self._sealed.number > notes.get(WRITTEN, 0):
                 for name, column in self._sealed.entries.columns.items():
                     hot[name] += column
-        return self._engine.events(tenant, wanted, self._fetched(tables, files), hot)
+        first = first_day(horizons, EVENTS.name, tenant)
+        check_there(wanted.since_us, wanted.until_us, first * DAY_US, first)
+        whole = replace(wanted, since_us=max(wanted.since_us or 0, first * DAY_US))
+        return Listed(self._engine.events(tenant, whole, self._fetched(tables, files), hot), first)
 
     def _fetched(self, tables: Tables, files: Sequence[File]) -> list[str]:
         """Raises: TransientError: one of them is damaged; all are made again."""
@@ -210,25 +223,27 @@ class Meters:
             self._wake.set()
             raise TransientError(f"events have to be folded again: {error.message}", code="not_ready") from error
 
-    def _answer(self, version: Version, query: Query) -> Found:
-        days = [None if minute is None else _day(minute) for minute in (query.since, query.until)]
+    def _answer(self, version: Version, query: Query) -> Answer:
+        days = [None if minute is None else day_of(minute // DAY_MINUTES) for minute in (query.since, query.until)]
         with self._lock:
             tables, main = self._tables, self._main
             if tables is None or main is None or version.key not in main.versions:  # it went in this very moment
                 raise TransientError("the meter cannot answer now; retry", code="not_ready")
-            notes, files = tables.view(ROLLUPS.name, version.tenant, *days)
+            notes, files, horizons = tables.view(ROLLUPS.name, version.tenant, *days)
             rows = copied(main.fold.rows[version.key], query.since or 0, query.until)
             if self._sealed.number > notes.get(WRITTEN, 0):
                 rows += copied(self._sealed.rollups.get(version.key, {}), query.since or 0, query.until)
-        rollups = Rollups(self._fetched(tables, files), columns_of(version.key, rows))
-        return self._engine.ask(version, query, rollups)
+        first = first_day(horizons, ROLLUPS.name, version.tenant)
+        check_there(query.since, query.until, first * DAY_MINUTES, first)
+        rollups = Rollups(self._fetched(tables, files), columns_of(version.key, rows), first * DAY_MINUTES)
+        return Answer(version, self._engine.ask(version, query, rollups), first)
 
     def _run(self) -> None:
-        """Until it is closed; what passes is waited for, a damaged view is made again."""
+        """Until it is closed; what passes is waited for, a damaged view is made again, and one elsewhere opened."""
         while not self._closing.is_set():
             try:
                 self._open_and_fold()
-                return
+                continue
             except (InterlockError, OSError) as error:
                 self.problem = f"meters cannot be folded: {error}"
             except Exception as error:  # a defect of ours: whoever asks must hear of it
@@ -237,34 +252,37 @@ class Meters:
             self._closing.wait(AGAIN_S)
 
     def _open_and_fold(self) -> None:
-        tables = open_tables(self._place, TABLES, clock=self._clock)
+        tables, settings = self.keeper.open(), self.keeper.settings
         try:
             seq, chain = tables.through
             if seq and next((s.chain.hex() for s in self._reader.scan(STREAM, after=seq - 1)), "") != chain:
                 _log.warning("the meters' tables are not of this log: they are made again")
-                tables.clear()
+                self.keeper.clear(tables)
                 seq, chain = 0, ""
             with self._lock:
                 self._tables = tables
                 self._periods, self._entries = Periods(self._engine.periods(tables.files(PERIODS.name))), Entries()
                 self._sealed = Sealed(tables.notes.get(WRITTEN, 0), {}, Entries())
-                self._main, self._behind = Group((), self._directory, seq, chain), []
+                self._main, self._behind = Group((), self._directory, seq, chain, self.keeper.left), []
             self._written_ns = self._clock.monotonic_ns()
             self.problem = ""
-            while not self._closing.is_set():
+            while not self._closing.is_set() and is_where(settings, self.keeper.settings):
                 if self._damaged:
                     raise self._damaged
-                self._take_up()
-                if not (self._step() or self._step_behind() or self._compact()):
+                if not self.keeper.busy:  # a version that comes would have rows on both sides of what leaves
+                    self._take_up()
+                if not (self._step() or self._step_behind() or self.keeper.step(tables) or self._merging.step(tables)):
                     self._wake.wait(POLL_S)
                     self._wake.clear()
             self._write()
         except Damaged as error:
             _log.warning("the meters' tables are made again: %s", error)
             self._damaged = None
-            tables.clear()
+            self.keeper.close()
+            self.keeper.clear(tables)
             raise
         finally:
+            self.keeper.close()
             with self._lock:
                 groups = [*self._behind, *([self._main] if self._main else [])]
                 self._main, self._behind, self._tables = None, [], None
@@ -288,7 +306,9 @@ class Meters:
             for group in self._behind:
                 group.change({}, {}, held - wanted.keys())
             self._behind = [group for group in self._behind if group.versions]
-            self._behind += [Group(of.values(), self._directory, seq) for seq, of in sorted(new.items())]
+            self._behind += [
+                Group(of.values(), self._directory, seq, "", self.keeper.left) for seq, of in sorted(new.items())
+            ]
 
     def _step(self) -> bool:
         """Fold what the log has, and write down what is due; whether there was anything."""
@@ -323,30 +343,16 @@ class Meters:
 
     def _erase(self, stored: Stored) -> None:
         """Before the last record of an erasure is folded, no row holds the names any more. It can be repeated."""
-        if erasure := ending(stored, self._names):
+        if (erasure := ending(stored, self._names)) and (tables := self._tables):
             self._write()
-            assert self._tables is not None
+            self.keeper.settle(tables)
             for table, change in changes(erasure).items():
-                self._tables.rewrite(table, erasure.tenant, change)
+                tables.rewrite(table, erasure.tenant, change)
             self._written_ns = 0  # soon, for whoever waits until it is on the disk
-
-    def _compact(self) -> bool:
-        """Some merging; a disk without room for it leaves more files, and answers."""
-        assert self._tables is not None
-        now_ns = self._clock.monotonic_ns()
-        if now_ns < self._compact_ns:
-            return False
-        try:
-            return self._tables.compact(self._closing.is_set)
-        except (TransientError, LocalError) as error:
-            _log.warning("the meters' tables cannot be merged: %s", error)
-            self._compact_ns = now_ns + int(WRITE_S * 1e9)
-            return False
 
     def _write_if_due(self) -> None:
         """A disk that is full costs memory for a while, not answers. Raises: TransientError: too long."""
-        held = len(self._entries) + sum(group.fold.size for group in (self._main, *self._behind) if group)
-        held = max(held, self._entries.bytes // ROW_BYTES)
+        held = self._entries.weight + sum(group.fold.size for group in (self._main, *self._behind) if group)
         since_s = (self._clock.monotonic_ns() - self._written_ns) / 1e9
         if since_s < (AGAIN_S if self._failed else 0.0 if held >= ROWS_MAX else WRITE_S):
             return
@@ -369,6 +375,8 @@ class Meters:
         if notes == {key: seq for key, seq in tables.notes.items() if key != WRITTEN} and tables.through[0] == main.seq:
             return
         with self._lock:
+            for group in groups:
+                group.leave_out(self._entries if group is main else None)
             rows = {key: held for group in groups for key, held in group.fold.rows.items()}
             for group in groups:
                 group.fold.rows = {key: {} for key in group.fold.rows}
@@ -390,7 +398,3 @@ class Meters:
         self._periods.new.clear()
         with self._lock:
             self._sealed = Sealed(number, {}, Entries())
-
-
-def _day(minute: int) -> date:
-    return date(1970, 1, 1) + timedelta(days=minute // DAY_MINUTES)

@@ -9,6 +9,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,11 +25,13 @@ from interlock.log import Stored
 from interlock.log.reader import JournalReader
 from interlock.log.sqlite import SqliteLog
 from interlock.log.verify import Progress
+from interlock.meters.settings import Store
 
 if TYPE_CHECKING:  # numpy and DuckDB take longer to import than the rest
     from interlock.intake.index import Manifest
     from interlock.intake.runs import Run
     from interlock.meters.rebuilding import Standing as Tables
+    from interlock.tables import Horizon
 
 _PROGRESS_EVERY = 1000
 
@@ -153,39 +156,67 @@ def _drop_index(places: DataDir) -> None:
         shutil.rmtree(places.events_index)
 
 
-@contextmanager
-def _standing_tables(places: DataDir, scratch: Path) -> Iterator[Dump | None]:
-    from interlock.meters.rebuilding import standing
+class _Tables:
+    """The tables, where the configuration says that they stand."""
 
-    found = standing(places.tables)
-    yield None if found is None else _dump_of_tables(found)
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @contextmanager
+    def standing(self, places: DataDir, scratch: Path) -> Iterator[Dump | None]:
+        found = self._standing(places, scratch)
+        yield None if found is None else _dump_of_tables(found, found.manifest.horizons)
+
+    @contextmanager
+    def rebuilt(
+        self, places: DataDir, scratch: Path, position: Mapping[str, int], progress: Progress
+    ) -> Iterator[Dump]:
+        """What the log says without the rows that it says have left the tables that stand."""
+        from interlock.meters.horizons import STREAM as RETENTION
+        from interlock.meters.horizons import History
+        from interlock.meters.rebuilding import make_again
+
+        if erasing := running(places.erasures):
+            what = f"erasure {erasing[0]} is not done yet: what the log makes is on its way; retry when it is"
+            raise TransientError(what, code="busy")
+        stands = self._standing(places, scratch / "again")
+        versions, claimed = (stands.versions, stands.manifest.horizons) if stands else ([], {})
+        history = History()
+        with closing(SqliteLog(places.log)) as log:
+            history.apply(log.read_after(RETENTION, 0))
+        known = {key: one for key, one in claimed.items() if history.says(key, one)}
+        end = position.get(STREAM, 0)
+        made = make_again(places.journal, places.log, scratch / "tables", versions, end, progress, known)
+        yield _dump_of_tables(made, known)
+
+    def drop(self, places: DataDir) -> None:
+        from interlock.meters.rebuilding import forget
+
+        forget(self._store, places.tables)
+
+    def _standing(self, places: DataDir, scratch: Path) -> "Tables | None":
+        from interlock.meters.rebuilding import standing_in
+
+        return standing_in(self._store, places.tables, scratch)
 
 
-@contextmanager
-def _rebuilt_tables(places: DataDir, scratch: Path, position: Mapping[str, int], progress: Progress) -> Iterator[Dump]:
-    from interlock.meters.rebuilding import make_again, standing
-
-    if erasing := running(places.erasures):
-        what = f"erasure {erasing[0]} is not done yet: what the log makes is on its way; retry when it is"
-        raise TransientError(what, code="busy")
-    stands = standing(places.tables)
-    versions = stands.versions if stands else []
-    end = position.get(STREAM, 0)
-    yield _dump_of_tables(make_again(places.journal, places.log, scratch / "tables", versions, end, progress))
-
-
-def _dump_of_tables(found: "Tables") -> Dump:
+def _dump_of_tables(found: "Tables", horizons: "Mapping[str, Horizon]") -> Dump:
+    """A line for each horizon, then the rows."""
     seq = found.manifest.seq
-    return Dump(position={STREAM: seq}, rows=found.rows(), show=lambda row: row.decode())
+    lines = [f"left {key} before {one.before} of records up to {one.seq}" for key, one in sorted(horizons.items())]
+    rows = chain((line.encode() for line in lines), found.rows())
+    return Dump(position={STREAM: seq}, rows=rows, show=lambda row: row.decode())
 
 
-def _drop_tables(places: DataDir) -> None:
-    if places.tables.exists():
-        shutil.rmtree(places.tables)
+def views(store: Store = Store()) -> Sequence[View]:  # noqa: B008 - it is frozen
+    """All of them. `store`: where the tables stand; unless it says so, in the data directory."""
+    tables = _Tables(store)
+    return (
+        View("ledger", _standing_ledger, _rebuilt_ledger, lambda places: delete_view(places.ledger)),
+        View("events", _standing_index, _rebuilt_index, _drop_index),
+        View("tables", tables.standing, tables.rebuilt, tables.drop),
+    )
 
 
-VIEWS: Sequence[View] = (
-    View("ledger", _standing_ledger, _rebuilt_ledger, lambda places: delete_view(places.ledger)),
-    View("events", _standing_index, _rebuilt_index, _drop_index),
-    View("tables", _standing_tables, _rebuilt_tables, _drop_tables),
-)
+VIEWS = views()
+"""Of a data directory by itself."""

@@ -49,6 +49,21 @@ class File(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """On its way to an archive: not merged any more."""
 
 
+class Horizon(msgspec.Struct, frozen=True, kw_only=True):
+    """What has left for good: rows of days before `before` that came from records of the log up to `seq`."""
+
+    before: str
+    """ISO 8601."""
+    seq: int
+    chain: str
+    """Hex: the log's chain value at `seq`."""
+
+
+def horizon_key(table: str, tenant: str = "") -> str:
+    """Of whose rows a horizon is: a table's, or one tenant's of a table."""
+    return f"{table}/{tenant}" if tenant else table
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """All of it."""
 
@@ -65,6 +80,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """A number that no file has had."""
     columns: dict[str, list[tuple[str, str]]]
     """By table: (name, type)."""
+    horizons: dict[str, Horizon] = {}
+    """By `horizon_key`: what has left (of an archive: what has come)."""
+    archive: bool = False
+    """Whether it is what left other tables, and not to be filled or cleared."""
     files: tuple[File, ...] = ()
     check: str = ""
     """Hex SHA-256 of this document with `check` empty."""
@@ -91,6 +110,7 @@ def decode(content: bytes) -> Manifest:
 
 def _bytes(manifest: Manifest) -> bytes:
     head = msgspec.json.encode(msgspec.structs.replace(manifest, files=()))
+    head = head.replace(b',"horizons":{}', b"").replace(b',"archive":false', b"")  # as before there were any
     before, after = head.split(b'"files":[]', 1)
     files = b",\n".join(msgspec.json.encode(file) for file in manifest.files)
     return before + b'"files":[\n' + files + b"\n]" + after + b"\n"

@@ -4,6 +4,7 @@ The names of a place are the keys below a prefix. Nothing of a credential, nor o
 """
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -46,9 +47,9 @@ class Objects:
         options: Mapping[str, str],
         cache: Path,
         *,
-        cache_bytes_max: int,
+        cache_bytes_max: int = sys.maxsize,
         clock: Clock,
-        grace_s: float,
+        grace_s: float = 0.0,
     ) -> None:
         """Touches no network.
 

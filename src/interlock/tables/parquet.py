@@ -101,17 +101,18 @@ class Writer:
             where += f" AND tenant {'' if output.tenant else 'NOT '}IN ({', '.join(map(literal, names))})"
         return self._copy_where(table, where)
 
-    def split(
-        self, table: Table, before: date, tenant: str | None, *, keeping: bool
-    ) -> tuple[int, Made | None, Made | None]:
-        """(how many rows of those that are loaded are before that day (and of that tenant), a file of them if they are
-        to be kept, a file of the others). None: there are none; and none of either if none are before."""
-        old = f"(day < DATE '{before.isoformat()}'"
-        old += ")" if tenant is None else f" AND tenant = {literal(tenant)})"
-        rows = self._count(table, old)
-        if not rows:
-            return 0, None, None
-        return rows, self._copy_where(table, old) if keeping else None, self._copy_where(table, f"NOT {old}")
+    def holds(self, table: Table, paths: Sequence[str], before: date, tenant: str | None) -> bool:
+        """Whether there are rows of days before that one (of that tenant) in those files."""
+        with _failures(table):
+            query = f"SELECT 1 FROM {_files(paths)} WHERE {_before(before, tenant)} LIMIT 1"
+            return bool(self._ask(query))
+
+    def split(self, table: Table, before: date, tenant: str | None) -> tuple[Made, Made | None]:
+        """Files of such rows among those that are loaded (there are some), and of the others; None: there are none."""
+        old = _before(before, tenant)
+        made = self._copy_where(table, old)
+        assert made is not None
+        return made, self._copy_where(table, f"NOT ({old})")
 
     def rewrite(self, table: Table, path: str, tenant: str, change: Change) -> tuple[int, Made | None]:
         """(how many rows of a file a change is about, the file with them changed). None: there are none."""
@@ -191,3 +192,7 @@ def _array(name: str, type: str, values: Sequence[object]) -> Any:
 
 def _files(paths: Sequence[str]) -> str:
     return f"read_parquet([{', '.join(map(literal, paths))}], hive_partitioning = false)"
+
+
+def _before(day: date, tenant: str | None) -> str:
+    return f"day < DATE '{day.isoformat()}'" + ("" if tenant is None else f" AND tenant = {literal(tenant)}")

@@ -2,15 +2,15 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from interlock.clock import Clock
-from interlock.errors import TransientError
+from interlock.errors import LocalError, TransientError
 from interlock.ids import new_id
-from interlock.tables.manifest import NAME, Damaged, File, Manifest, decode, encode
+from interlock.tables.manifest import NAME, Damaged, File, Horizon, Manifest, decode, encode
 from interlock.tables.place import Place, checksum
 from interlock.tables.plan import path_of
 from interlock.tables.table import Table
@@ -18,7 +18,7 @@ from interlock.tables.table import Table
 if TYPE_CHECKING:
     from interlock.tables.parquet import Made
 
-_OURS = re.compile(r"[a-z0-9_]+/[^/]+/([^/]+/)?\d+-\d+\.\d+\.parquet")
+_OURS = re.compile(r"[a-z0-9_]+/[^/]+/([^/]+/)?\d+-\d+\.\d+(-[0-9a-f]+)?\.parquet")
 
 
 class State:
@@ -35,12 +35,14 @@ class State:
         self._certain = True  # that no other manifest than ours can be the one that is stored
         self._retired: list[tuple[int, str]] = []  # (when, on the monotonic clock; name), the earliest first
         columns = {table.name: list(table.columns) for table in tables}
-        found = None if anew else place.read(NAME)
+        found = None if anew and not _is_archive(place) else place.read(NAME)
         self.manifest = (
             decode(found)
             if found is not None
             else Manifest(history=new_id("hist", self._clock.now_ns()), columns=columns)
         )
+        if self.manifest.archive and (anew or self.manifest.columns != columns):
+            raise LocalError("an archive stands there: name another place for the tables", field="place")
         if self.manifest.columns != columns:
             raise Damaged(NAME, "it is of other tables or columns")
         if found is None:
@@ -71,11 +73,11 @@ class State:
         self._certain, self.manifest = True, manifest
         self.retire(gone)
 
-    def clear(self) -> None:
-        """Forget everything. Raises: as `adopt`."""
+    def clear(self, horizons: Mapping[str, Horizon]) -> None:
+        """Forget everything but what has left. Raises: as `adopt`."""
         old = self.manifest
         self.adopt(
-            Manifest(history=new_id("hist", self._clock.now_ns()), columns=old.columns),
+            Manifest(history=new_id("hist", self._clock.now_ns()), columns=old.columns, horizons=dict(horizons)),
             [file.name for file in old.files],
         )
 
@@ -151,8 +153,10 @@ class Change:
         leaving: Sequence[File] = (),
         through: tuple[int, str] | None = None,
         notes: Mapping[str, int] | None = None,
+        horizons: Mapping[str, Horizon] = MappingProxyType({}),
     ) -> None:
-        """Name what was kept. `gone`: files that it stands for. `leaving`: files that are marked so."""
+        """Name what was kept. `gone`: files that it stands for. `leaving`: files that are marked so. `horizons`: those
+        that are other than before."""
         manifest = self._state.manifest
         without, marked = {file.name for file in gone}, {file.name for file in leaving}
         files = [
@@ -162,7 +166,14 @@ class Change:
         ]
         seq, chain = through or (manifest.seq, manifest.chain)
         kept = dict(manifest.notes if notes is None else notes)
-        new = replace(manifest, files=(*files, *self._fresh), seq=seq, chain=chain, notes=kept)
+        new = replace(
+            manifest,
+            files=(*files, *self._fresh),
+            seq=seq,
+            chain=chain,
+            notes=kept,
+            horizons={**manifest.horizons, **horizons},
+        )
         self._state.adopt(new, without)
         self._fresh = []
         self._reached("adopted")
@@ -176,3 +187,12 @@ class Change:
         """What was kept and not named is removed; when the process is ending, at the next opening."""
         if self._fresh and (type is None or issubclass(type, Exception)):
             self._state.forsake([file.name for file in self._fresh])
+
+
+def _is_archive(place: Place) -> bool:
+    """Whether the manifest there says so; one that is damaged says nothing."""
+    try:
+        found = place.read(NAME)
+        return found is not None and decode(found).archive
+    except Damaged:
+        return False

@@ -13,17 +13,16 @@ It does not know what the rows mean, and answers no question: DuckDB does, over 
 """
 
 import logging
-import shutil
-from collections.abc import Callable, Mapping, Sequence
-from datetime import date, timedelta
+from collections.abc import Callable, Generator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
 from interlock.clock import Clock, SystemClock
-from interlock.errors import LocalError, TransientError
-from interlock.tables.manifest import NAME, Damaged, File, Manifest, decode, encode
+from interlock.errors import LocalError
+from interlock.tables.leaving import Archive, Parting, apart, check_apart, send
+from interlock.tables.manifest import Damaged, File, Horizon, horizon_key
 from interlock.tables.place import Directory, Place
 from interlock.tables.plan import choose, wanted
 from interlock.tables.state import State
@@ -42,6 +41,7 @@ class View(NamedTuple):
 
     notes: Mapping[str, int]
     files: Sequence[File]
+    horizons: Mapping[str, Horizon]
 
 
 class Tables:
@@ -77,7 +77,7 @@ class Tables:
         self._where, self._options, self._reached = str(place), options or {}, reached
         self._clock = clock or SystemClock()
         self._grace_s = grace_s
-        self._place = self._open(place, cache, cache_bytes_max)
+        self._place = self._open(place, self._options, cache, cache_bytes_max)
         try:
             from interlock.tables.parquet import Writer  # DuckDB and numpy take longer to load than all else
 
@@ -94,9 +94,19 @@ class Tables:
         return manifest.seq, manifest.chain
 
     @property
+    def moving(self) -> bool:
+        """Whether there are files that are marked: on their way to an archive, or about to be dropped."""
+        return any(file.leaving for file in self._state.manifest.files)
+
+    @property
     def notes(self) -> Mapping[str, int]:
         """As the last commit left them."""
         return self._state.manifest.notes
+
+    @property
+    def horizons(self) -> Mapping[str, Horizon]:
+        """What has left, by `horizon_key`."""
+        return self._state.manifest.horizons
 
     def commit(self, rows: Mapping[str, Columns], seq: int, chain: str, notes: Mapping[str, int] | None = None) -> None:
         """Add rows to any number of tables, all or none: they and `through` are on the disk when this returns.
@@ -136,7 +146,7 @@ class Tables:
         self._table(table)
         first, last = (day.isoformat() if day else None for day in (first_day, last_day))
         manifest = self._state.manifest
-        return View(manifest.notes, wanted(manifest.files, table, tenant, first, last))
+        return View(manifest.notes, wanted(manifest.files, table, tenant, first, last), manifest.horizons)
 
     def fetch(self, files: Sequence[File]) -> list[str]:
         """As `files`, of a view."""
@@ -171,11 +181,10 @@ class Tables:
     def drop(self, table: str, before: date, tenant: str | None = None) -> int:
         """Remove every row before that day (of that tenant); how many there were.
 
-        A file that holds others too is written again without them, one after the other: a removal that breaks off is
-        done in part, and can be repeated.
+        A removal that breaks off removed nothing, or all.
         Raises: LocalError; Damaged; TransientError `view_unavailable`.
         """
-        return self._leave(self._table(table), before, tenant, marking=False)
+        return _whole(self.leave(table, before, tenant))
 
     def rewrite(self, table: str, tenant: str, change: Change) -> int:
         """Write every file anew that holds rows which a change is about; how many such rows there were.
@@ -196,49 +205,77 @@ class Tables:
     def archive(self, table: str, before: date, to_place: str | Path, *, cache: Path | None = None) -> int:
         """Move every row before that day to another place, each once, however often this breaks off; how many.
 
-        The archive has the same form, files and a manifest, and grows with each call.
-
         Args:
             to_place: as `place` of these tables, with the same options. cache: of a store, another than the tables'.
-        Raises: LocalError: the archive is of other columns, or of tables that were made again since then: name an
-            empty place. InterlockError `conflict`: it is in use. Damaged; TransientError `view_unavailable`.
+        Raises: as `leave`.
         """
-        kept = self._table(table)
-        if str(to_place) == self._where:
-            raise LocalError("tables cannot be archived to where they stand", field="to_place")
-        other = self._open(to_place, cache, CACHE_BYTES_MAX)
-        try:
-            archived = self._archived(other, kept)
-            self._leave(kept, before, None, marking=True)
-            leaving = [file for file in self._state.manifest.files if file.table == table and file.leaving]
-            there = {file.name for file in archived.files}
-            new = [file for file in leaving if file.name not in there]
-            for file in new:
-                self._copy(file, other)
-                self._reached("archived")
-            files = archived.files + tuple(replace(file, leaving=False) for file in new)
-            if new:
-                other.write(NAME, encode(replace(archived, files=files)))
-            self._reached("archive_adopted")
-        finally:
-            other.close()
-        with self._state.change(self._reached) as change:
-            change.adopt(gone=leaving)
-        return sum(file.rows for file in leaving)
+        return _whole(self.leave(table, before, to=Archive(str(to_place), self._options, cache)))
 
-    def clear(self) -> None:
-        """Forget everything: `through` is (0, ""), and the log's rows may be committed again.
+    def leave(
+        self,
+        table: str,
+        before: date,
+        tenant: str | None = None,
+        *,
+        to: Archive | None = None,
+        agreed: Callable[[Horizon, int], None] = lambda horizon, rows: None,
+    ) -> Generator[None, None, int]:
+        """The same in steps, one for each `next`, with commits and merges between them. Returns: the rows that left.
+
+        They are first alone in files that are marked, then (`to`) copied and named by the archive's manifest, then
+        named no more by this one, which says what left in its `horizons`.
+
+        Args:
+            to: the archive: it has the same form, files and a manifest, and grows with each call. None: they are gone.
+            agreed: told what leaves, and how many rows, when the archive has them and before any is gone here: what it
+                raises leaves all as it is.
+        Raises: Ahead: the archive has rows that these tables were filled with again. LocalError: the archive is of
+            other columns or another log, or where the tables are. InterlockError `conflict`: it is in use. Damaged;
+            TransientError `view_unavailable`.
+        """
+        kept, state = self._table(table), self._state
+        if tenant is not None and not (tenant and tenant.isprintable()):
+            raise LocalError("a tenant has printable characters", field="tenant")
+        if to is not None:
+            check_apart(self._where, to.place)
+        parting = Parting(state, self._writer, kept, before, tenant)
+        while parting.step(self._reached):
+            yield
+        leaving = apart(state.manifest, table, before, tenant)
+        horizon = Horizon(before=before.isoformat(), seq=state.manifest.seq, chain=state.manifest.chain)
+        if not leaving:
+            return 0
+        if to is not None:
+            other = self._open(to.place, to.options, to.cache, CACHE_BYTES_MAX)
+            try:
+                yield from send(state.place, state.manifest, kept, leaving, horizon, other, self._reached)
+            finally:
+                other.close()
+        rows = sum(file.rows for file in leaving)
+        agreed(horizon, rows)
+        self.finish(table, horizon, tenant)
+        return rows
+
+    def finish(self, table: str, horizon: Horizon, tenant: str | None = None) -> None:
+        """The last step of `leave`, of what was agreed. Raises: TransientError `view_unavailable`."""
+        leaving = apart(self._state.manifest, table, date.fromisoformat(horizon.before), tenant)
+        gone = [file for file in leaving if file.last_seq <= horizon.seq]
+        with self._state.change(self._reached) as change:
+            change.adopt(gone=gone, horizons={horizon_key(table, tenant or ""): horizon})
+
+    def clear(self, horizons: Mapping[str, Horizon] = MappingProxyType({})) -> None:
+        """Forget everything: `through` is (0, ""), and the log's rows may be committed again, all but those that left.
 
         Raises: TransientError `view_unavailable`: they may or may not be forgotten; it can be repeated.
         """
-        self._state.clear()
+        self._state.clear(horizons)
 
     def close(self) -> None:
         """Give everything back. What was committed stands."""
         self._writer.close()
         self._place.close()
 
-    def _open(self, place: str | Path, cache: Path | None, cache_bytes_max: int) -> Place:
+    def _open(self, place: str | Path, options: Mapping[str, str], cache: Path | None, cache_bytes_max: int) -> Place:
         if not str(place).startswith("s3://"):
             return Directory(Path(place))
         from interlock.tables.objects import Objects
@@ -247,7 +284,7 @@ class Tables:
             raise LocalError("a store needs a directory for copies", field="cache")
         return Objects(
             str(place),
-            self._options,
+            options,
             cache,
             cache_bytes_max=cache_bytes_max,
             clock=self._clock,
@@ -260,61 +297,6 @@ class Tables:
             raise LocalError(f"no such table: {name[:63]!r}", field="table")
         return table
 
-    def _leave(self, table: Table, before: date, tenant: str | None, *, marking: bool) -> int:
-        """Let rows before a day go, or (`marking`) be alone in files that are marked; how many."""
-        if before <= date(1970, 1, 1):
-            return 0
-        if tenant is not None and not tenant.isprintable():
-            raise LocalError("a tenant has printable characters", field="tenant")
-        last, rows, whole = (before - timedelta(days=1)).isoformat(), 0, list[File]()
-        for file in wanted(self._state.manifest.files, table.name, tenant, None, last):
-            if marking and file.leaving:
-                continue
-            if file.last_day <= last and (tenant is None or file.first_tenant == file.last_tenant):
-                whole.append(file)
-                rows += file.rows
-            else:
-                rows += self._split(table, file, before, tenant, marking=marking)
-        with self._state.change(self._reached) as change:
-            if whole:
-                change.adopt(leaving=whole) if marking else change.adopt(gone=whole)
-        return rows
-
-    def _split(self, table: Table, file: File, before: date, tenant: str | None, *, marking: bool) -> int:
-        """The same of one file that holds other rows too."""
-        self._writer.load(table, self._place.fetch([file]), merge=False)
-        try:
-            rows, old, others = self._writer.split(table, before, tenant, keeping=marking)
-        finally:
-            self._writer.drop()
-        seqs = file.first_seq, file.last_seq
-        with self._state.change(self._reached) as change:
-            if old:
-                change.keep(old, table.name, seqs, file.part, file.tenant, leaving=True)
-            if others:
-                change.keep(others, table.name, seqs, file.part, file.tenant)
-            if rows:
-                change.adopt(gone=[file])
-        return rows
-
-    def _archived(self, other: Place, table: Table) -> Manifest:
-        """The manifest of an archive, this table in it."""
-        history = self._state.manifest.history
-        found = other.read(NAME)
-        archived = decode(found) if found is not None else Manifest(history=history, columns={})
-        columns = list(table.columns)
-        if archived.history != history or archived.columns.get(table.name, columns) != columns:
-            raise LocalError("the archive is of other tables or columns; name an empty place", field="to_place")
-        return replace(archived, columns={**archived.columns, table.name: columns})
-
-    def _copy(self, file: File, other: Place) -> None:
-        made = other.scratch / "archived.parquet"
-        try:
-            shutil.copyfile(self._place.fetch([file])[0], made)
-        except OSError as error:
-            raise TransientError(f"{file.name}: {error.strerror}", code="view_unavailable") from error
-        other.keep(file.name, made)
-
 
 def open_tables(place: str | Path, tables: Sequence[Table], **options: object) -> Tables:
     """As `Tables`; damaged ones are begun anew: they are a view, and `through` says that the log is to be read."""
@@ -323,3 +305,12 @@ def open_tables(place: str | Path, tables: Sequence[Table], **options: object) -
     except Damaged as error:
         _log.warning("the tables are made again: %s", error)
         return Tables(place, tables, anew=True, **options)  # type: ignore[arg-type]  # the same
+
+
+def _whole(steps: Generator[None, None, int]) -> int:
+    """All of them at once."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return int(done.value)

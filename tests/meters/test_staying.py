@@ -11,10 +11,10 @@ from interlock.errors import LocalError
 from interlock.intake.placing import Closings
 from interlock.intake.residue import redacted, residue
 from interlock.meters.definition import Meter, Version, check
-from interlock.meters.keeping import kept
 from interlock.meters.measure import Who
 from interlock.meters.movements import Movement
 from interlock.meters.rollups import Fold, Key
+from interlock.meters.staying import what_stays
 
 WHO = Who("acme", "p-1", "chat", "", "key_1")
 METERS: list[dict[str, Any]] = [
@@ -54,18 +54,18 @@ def stored(data: object, **changes: Any) -> bytes:
 @given(datas | st.none(), st.sampled_from([None, "2026-11-28T10:00:00Z", "2026-11-28T10:00:00.5Z"]))
 def test_meters_read_it_as_they_read_the_event(data: object, time: str | None) -> None:
     event = stored(data, time=time)
-    left = residue(event, "er_1", "erased-1", kept(VERSIONS).keep)
+    left = residue(event, "er_1", "erased-1", what_stays(VERSIONS).keep)
     renamed = {
         version: {(minute, corrects, "erased-1", *more): row for (minute, corrects, _, *more), row in rows.items()}
         for version, rows in folded(event).items()
     }
     assert folded(left) == renamed
-    assert residue(left, "er_1", "erased-1", kept(VERSIONS).keep) == left
+    assert residue(left, "er_1", "erased-1", what_stays(VERSIONS).keep) == left
 
 
 @given(datas)
 def test_nothing_else_is_left(data: object) -> None:
-    whole = msgspec.json.decode(residue(stored(data), "er_1", "erased-1", kept([]).keep))
+    whole = msgspec.json.decode(residue(stored(data), "er_1", "erased-1", what_stays([]).keep))
     assert whole == {
         "data": {},
         "erased": "er_1",
@@ -94,7 +94,7 @@ def test_what_is_forgotten(value: bytes, left: bytes) -> None:
         version=1,
         meter=check(Meter(slug="m", event_type="t", aggregation="count", group_by={"who": "$.who"})),
     )
-    keep, groups = kept([version], ["$.who"])
+    keep, groups = what_stays([version], ["$.who"])
     assert groups == {"acme/m/1": [1]}
     made = residue(b'{"data":{"who":%b},"id":"i","source":"s","subject":"A","type":"t"}' % value, "er_1", "e", keep)
     data = msgspec.json.decode(made, type=dict[str, msgspec.Raw])["data"]
@@ -104,12 +104,12 @@ def test_what_is_forgotten(value: bytes, left: bytes) -> None:
 @pytest.mark.parametrize("place", ["$.u", "$.q", "$.a.b", "$.nowhere", "source", "key_id", "a", ""])
 def test_what_cannot_be_forgotten(place: str) -> None:
     with pytest.raises(LocalError) as caught:
-        kept(VERSIONS, [place])
+        what_stays(VERSIONS, [place])
     assert caught.value.field == "forget"
 
 
 def test_only_the_tenants_records_with_the_subject_are_touched() -> None:
-    keep = kept(VERSIONS).keep
+    keep = what_stays(VERSIONS).keep
     events = b",".join(stored({"q": n}, subject=name) for n, name in enumerate(("Anna", "Otto", None, "Anna")))
     payload = b'{"tenant":"acme","keys":"AA==","events":[%b],"reason":"Anna called","originals":[]}' % events
     assert redacted(payload, "acm", "er_1", {"Anna": "e-1"}, keep) is None

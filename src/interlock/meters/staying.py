@@ -9,7 +9,7 @@ from interlock.meters.definition import Version, parse_path
 from interlock.meters.measure import GROUP_CHARS_MAX, ITEM_CHARS_MAX
 
 
-class Kept(NamedTuple):
+class Staying(NamedTuple):
     """What stays."""
 
     keep: Keep
@@ -17,7 +17,7 @@ class Kept(NamedTuple):
     """By a version's key, which of its groups are forgotten, counted from 1."""
 
 
-def kept(versions: Iterable[Version], forget: Collection[str] = ()) -> Kept:
+def what_stays(versions: Iterable[Version], forget: Collection[str] = ()) -> Staying:
     """Of all that these versions read.
 
     Args:
@@ -48,7 +48,7 @@ def kept(versions: Iterable[Version], forget: Collection[str] = ()) -> Kept:
         _check(place, needed)
         if not any(place in version.meter.group_by.values() for version in versions):
             raise LocalError(f"no meter groups by {place[:80]!r}", field="forget")
-    return Kept(Keep(source=source, data=_node(data)), groups)
+    return Staying(Keep(source=source, data=_node(data)), groups)
 
 
 def _check(place: str, needed: dict[str, str]) -> None:
