@@ -11,7 +11,8 @@ from interlock.log.reader import Tail
 from interlock.meters.definition import Version
 from interlock.meters.entries import DAY_US, EVENTS, PERIODS, Entries
 from interlock.meters.movements import closed, movements
-from interlock.meters.rollups import COLUMNS, KEYS, Fold, Rows, columns_of, copied
+from interlock.meters.rollups import Fold
+from interlock.meters.rows import COLUMNS, KEYS, Rows, columns_of
 from interlock.tables import Table
 
 ROLLUPS = Table(
@@ -94,8 +95,4 @@ class Periods:
 
 def rollup_columns(rows: Mapping[str, Rows]) -> dict[str, list[Any]]:
     """All rows that say anything, as COLUMNS."""
-    columns: dict[str, list[Any]] = {name: [] for name, _ in COLUMNS}
-    for version, held in rows.items():
-        for name, cells in columns_of(version, [row for row in copied(held) if any(row[1:])]).items():
-            columns[name] += cells
-    return columns
+    return columns_of(*(held.held() for held in rows.values()))

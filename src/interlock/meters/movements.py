@@ -43,11 +43,11 @@ class Movement(NamedTuple):
         """The time of an event that names none: of the record that counted it."""
         return self.original[0] if self.original else self.at_us
 
-    def ordinal(self, place: int) -> int:
-        """Of the event at that place, in the order of counting; of a reversal the original's."""
-        if self.original:
-            return self.original[1] * PLACES + self.original[2]
-        return self.seq * PLACES + self.first + place
+    @property
+    def first_ordinal(self) -> int:
+        """Of the first event, in the order of counting; of a reversal, which has one, the original's."""
+        seq, place = self.original[1:] if self.original else (self.seq, self.first)
+        return seq * PLACES + place
 
     def place(self, closings: Closings, time_us: int) -> tuple[int, str]:
         """Where an event of it counts (Unix microseconds), and the closed period that it belongs to, if any."""

@@ -99,12 +99,11 @@ def make_again(journals: Path, log: Path, place: Path, versions: list[str], seq:
 def _write(tables: Tables, group: Group, periods: Periods, entries: Entries) -> Entries:
     if tables.through[0] < group.seq:
         rows: Mapping[str, dict[str, list[object]]] = {
-            ROLLUPS.name: rollup_columns(group.fold.rows),
+            ROLLUPS.name: rollup_columns(group.fold.take()),
             EVENTS.name: entries.columns,
             PERIODS.name: periods.columns(),
         }
         tables.commit(rows, group.seq, group.chain, dict.fromkeys(group.versions, group.seq))
-        group.fold.rows = {key: {} for key in group.fold.rows}
         periods.new.clear()
     return Entries()
 

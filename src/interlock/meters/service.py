@@ -29,7 +29,8 @@ from interlock.meters.finding import Entry, Wanted
 from interlock.meters.finding import check as check_wanted
 from interlock.meters.folding import ROLLUPS, TABLES, Group, Periods, Sealed, rollup_columns
 from interlock.meters.query import Engine, Found, Query, Rollups, check
-from interlock.meters.rollups import DAY_MINUTES, MINUTE_US, columns_of, copied
+from interlock.meters.rollups import MINUTE_US
+from interlock.meters.rows import DAY_MINUTES, columns_of
 from interlock.tables import Damaged, Tables, open_tables
 from interlock.tables.manifest import File
 
@@ -217,10 +218,11 @@ class Meters:
             if tables is None or main is None or version.key not in main.versions:  # it went in this very moment
                 raise TransientError("the meter cannot answer now; retry", code="not_ready")
             notes, files = tables.view(ROLLUPS.name, version.tenant, *days)
-            rows = copied(main.fold.rows[version.key], query.since or 0, query.until)
-            if self._sealed.number > notes.get(WRITTEN, 0):
-                rows += copied(self._sealed.rollups.get(version.key, {}), query.since or 0, query.until)
-        rollups = Rollups(self._fetched(tables, files), columns_of(version.key, rows))
+            rows = [main.fold.rows[version.key]]
+            if self._sealed.number > notes.get(WRITTEN, 0) and version.key in self._sealed.rollups:
+                rows.append(self._sealed.rollups[version.key])
+            held = [some.held(query.since or 0, query.until) for some in rows]
+        rollups = Rollups(self._fetched(tables, files), columns_of(*held))
         return self._engine.ask(version, query, rollups)
 
     def _run(self) -> None:
@@ -369,9 +371,7 @@ class Meters:
         if notes == {key: seq for key, seq in tables.notes.items() if key != WRITTEN} and tables.through[0] == main.seq:
             return
         with self._lock:
-            rows = {key: held for group in groups for key, held in group.fold.rows.items()}
-            for group in groups:
-                group.fold.rows = {key: {} for key in group.fold.rows}
+            rows = {key: held for group in groups for key, held in group.fold.take().items()}
             sealed = self._sealed = Sealed(number, rows, self._entries)
             self._entries = Entries()
         new = {
