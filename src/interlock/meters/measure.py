@@ -168,9 +168,9 @@ class Reader:
         """Whether the order of events matters."""
         names = sorted({path.keys[0] for lens in lenses for path in lens.paths if path.keys})
         self._getters = {name: attrgetter(f"data.f{place}") for place, name in enumerate(names)}
-        self._decode: Callable[[bytes], list[Any]] = msgspec.json.Decoder(list[_shape(names)]).decode  # type: ignore[misc]  # made at run time
+        self._decode: Callable[[bytes | msgspec.Raw], list[Any]] = msgspec.json.Decoder(list[_shape(names)]).decode  # type: ignore[misc]  # made at run time
 
-    def events(self, text: bytes) -> list[Any]:
+    def events(self, text: bytes | msgspec.Raw) -> list[Any]:
         """The events of a JSON list, as the ledger stores them: `Event` with `data`."""
         return self._decode(text)
 
