@@ -13,7 +13,8 @@ from interlock.intake.residue import redacted, residue
 from interlock.meters.definition import Meter, Version, check
 from interlock.meters.measure import Who
 from interlock.meters.movements import Movement
-from interlock.meters.rollups import Fold, Key
+from interlock.meters.rollups import Fold
+from interlock.meters.rows import Key
 from interlock.meters.staying import what_stays
 
 WHO = Who("acme", "p-1", "chat", "", "key_1")
@@ -42,7 +43,11 @@ datas = st.dictionaries(st.sampled_from("abcqu"), things, max_size=5)
 def folded(event: bytes) -> dict[str, dict[Key, list[int]]]:
     fold = Fold(VERSIONS)
     fold.apply(Movement(WHO, 1, b"[%b]" % event, 1_795_860_000_000_000, 7), Closings())
-    return {version: {key: row for key, row in rows.items() if any(row)} for version, rows in fold.rows.items()}
+    held = {version: rows.held() for version, rows in fold.rows.items()}
+    return {
+        version: {key: row for key, *row in zip(some.keys, some.n, some.total, some.unreadable, strict=True)}
+        for version, some in held.items()
+    }
 
 
 def stored(data: object, **changes: Any) -> bytes:

@@ -20,7 +20,7 @@ from interlock.identity import Key, check_tenant
 from interlock.meters import Answer, Meter, Query, Row, Size, Version
 from interlock.meters.catalog import METERS_MAX
 from interlock.meters.definition import AGGREGATIONS
-from interlock.meters.rollups import DAY_MINUTES
+from interlock.meters.rows import DAY_MINUTES
 from interlock.meters.windows import SIZES
 
 MINUTE_NS = 60_000_000_000

@@ -25,6 +25,7 @@ OPENED = "journal.opened"
 """Type of the record that each owner writes first."""
 
 _TAIL = 32 * 1024  # holds the last line of nearly every segment; it is looked for at each poll
+_CHUNK_MIN = 4096
 _CHUNK = 256 * 1024  # some 300 ordinary records: a few milliseconds of work between two looks at the event loop
 
 
@@ -181,6 +182,8 @@ class SegmentReader:
         self.seq = start.seq
         self.chain = start.chain
         self.offset_bytes = offset_bytes
+        self._chunk = bytearray(_CHUNK_MIN)
+        """One for all reads, as large as they need: memory that is asked for anew costs more than what is read."""
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -196,39 +199,43 @@ class SegmentReader:
 
         Raises: LogCorrupt.
         """
-        size = _CHUNK
-        while True:
-            chunk = os.pread(self._fd, size, self.offset_bytes)
-            end = chunk.rfind(b"\n") + 1
-            if end or len(chunk) < size:
-                break
-            if size > LINE_BYTES_MAX:
-                raise LogCorrupt(self._stream, self.seq + 1, "no line of a journal is this long")
-            size *= 2
-        if not end and overruns(chunk):
+        filled, end = self._read()
+        if not end and overruns(bytes(self._chunk[:filled])):
             raise LogCorrupt(self._stream, self.seq + 1, "the line does not end where it says")
-        if not chunk and self.rest_bytes() < 0:
+        if not filled and self.rest_bytes() < 0:
             raise LogCorrupt(self._stream, self.seq, "the file was cut before this record's end")
         records: list[Stored] = []
-        for line in chunk[:end].split(b"\n")[:-1]:
-            if self.seq == until:
-                break
+        start = 0
+        while start < end and self.seq != until:
+            next_start = self._chunk.index(b"\n", start) + 1
             try:
-                records.append(self._take(line + b"\n"))
+                records.append(self._take(start, next_start))
             except LogCorrupt:
                 if not records:
                     raise
                 break  # what holds is handed out first; the next poll begins with the damage
+            start = next_start
         return records
 
-    def _take(self, line: bytes) -> Stored:
+    def _read(self) -> tuple[int, int]:
+        """How much of the chunk is filled, and where its last whole line ends; 0: there is none. Raises: LogCorrupt."""
+        while True:
+            filled = os.preadv(self._fd, [self._chunk], self.offset_bytes)
+            end = self._chunk.rfind(b"\n", 0, filled) + 1
+            if filled < len(self._chunk) or (end and filled >= _CHUNK):
+                return filled, end
+            if filled > LINE_BYTES_MAX:
+                raise LogCorrupt(self._stream, self.seq + 1, "no line of a journal is this long")
+            self._chunk = bytearray(2 * filled)
+
+    def _take(self, start: int, end: int) -> Stored:
         try:
-            chain, head, payload = parse(line)
+            chain, head, payload = parse(self._chunk, start, end)
         except ValueError as error:
             raise LogCorrupt(self._stream, self.seq + 1, str(error)) from error
         stored = restore(self._stream, self.seq + 1, self.chain, head, payload, chain, self._redacted)
         self.seq, self.chain = stored.seq, chain
-        self.offset_bytes += len(line)
+        self.offset_bytes += end - start
         return stored
 
 

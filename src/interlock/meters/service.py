@@ -36,7 +36,7 @@ from interlock.meters.keeper import Keeper, Wish
 from interlock.meters.kept import Due, Kept, due_in, kept
 from interlock.meters.merging import Merging
 from interlock.meters.query import Engine, Query, Rollups, check
-from interlock.meters.rollups import DAY_MINUTES, columns_of, copied
+from interlock.meters.rows import DAY_MINUTES, columns_of
 from interlock.meters.settings import Settings, is_where
 from interlock.tables import Damaged, Tables
 from interlock.tables.manifest import File
@@ -230,12 +230,13 @@ class Meters:
             if tables is None or main is None or version.key not in main.versions:  # it went in this very moment
                 raise TransientError("the meter cannot answer now; retry", code="not_ready")
             notes, files, horizons = tables.view(ROLLUPS.name, version.tenant, *days)
-            rows = copied(main.fold.rows[version.key], query.since or 0, query.until)
-            if self._sealed.number > notes.get(WRITTEN, 0):
-                rows += copied(self._sealed.rollups.get(version.key, {}), query.since or 0, query.until)
+            rows = [main.fold.rows[version.key]]
+            if self._sealed.number > notes.get(WRITTEN, 0) and version.key in self._sealed.rollups:
+                rows.append(self._sealed.rollups[version.key])
+            held = [some.held(query.since or 0, query.until) for some in rows]
         first = first_day(horizons, ROLLUPS.name, version.tenant)
         check_there(query.since, query.until, first * DAY_MINUTES, first)
-        rollups = Rollups(self._fetched(tables, files), columns_of(version.key, rows), first * DAY_MINUTES)
+        rollups = Rollups(self._fetched(tables, files), columns_of(*held), first * DAY_MINUTES)
         return Answer(version, self._engine.ask(version, query, rollups), first)
 
     def _run(self) -> None:
@@ -377,9 +378,7 @@ class Meters:
         with self._lock:
             for group in groups:
                 group.leave_out(self._entries if group is main else None)
-            rows = {key: held for group in groups for key, held in group.fold.rows.items()}
-            for group in groups:
-                group.fold.rows = {key: {} for key in group.fold.rows}
+            rows = {key: held for group in groups for key, held in group.fold.take().items()}
             sealed = self._sealed = Sealed(number, rows, self._entries)
             self._entries = Entries()
         new = {

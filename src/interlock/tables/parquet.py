@@ -63,11 +63,16 @@ class Writer:
         Raises: LocalError: a value is not of its column's type. TransientError `view_unavailable`: no room.
         """
         types = dict(table.columns)
-        arrays = {name: _array(name, types[name], values) for name, values in columns.items()}
-        self._connection.register("rows_in", arrays)
+        alike = {name: _alike(types[name], values) for name, values in columns.items()}
+        alike["day"] = ""  # one column has to say how many rows there are
+        arrays = {
+            name: _array(name, types[name], values[:1] if alike[name] else values) for name, values in columns.items()
+        }
+        self._connection.register("rows_in", {name: array for name, array in arrays.items() if not alike[name]})
         try:
             with _failures(table):
-                return self._copy(table, f"SELECT {typed(table)} FROM rows_in")
+                cells = ", ".join(f"{alike[name] or quoted(name)} AS {quoted(name)}" for name in columns)
+                return self._copy(table, f"SELECT {typed(table)} FROM (SELECT {cells} FROM rows_in)")
         finally:
             self._connection.unregister("rows_in")
 
@@ -188,6 +193,21 @@ def _array(name: str, type: str, values: Sequence[object]) -> Any:
     made = np.empty(len(values), dtype=object)
     made[:] = values
     return made
+
+
+def _alike(type: str, values: Sequence[object]) -> str:
+    """The one value that a column has, in SQL; empty: it has several, or one that is no plain text, integer or None.
+
+    Most columns of some tables have one, and reading them costs more than all else.
+    """
+    first = values[0]
+    if first is not values[-1] or values.count(first) < len(values):  # alike are mostly the same object
+        return ""
+    if first is None:
+        return f"NULL::{'BIGINT' if is_integer(type) else 'VARCHAR'}"  # as an array of them is read
+    if isinstance(first, str):
+        return literal(first) if first.isprintable() else ""
+    return str(first) if first.__class__ is int and is_integer(type) else ""
 
 
 def _files(paths: Sequence[str]) -> str:
