@@ -312,7 +312,8 @@ def test_single_events_and_their_corrections(control: ControlProcess) -> None:
     assert get(control, key, "/api/v1/meters?page=2").json() == []
     assert control.ask("GET", "/v1/events?tenant=corrected&id=e2").json()["events"][0]["event"]["id"] == "e2"
     assert get(control, str(issued(control, tenant="o", scopes=SCOPES)["secret"]), "/v1/events").json() == {
-        "events": []
+        "events": [],
+        "complete_from": None,
     }
     for path, field in (
         ("/v1/events?limit=0", "limit"),

@@ -28,7 +28,7 @@ from interlock.meters import keeper as keeper_module
 from interlock.meters import service as service_module
 from interlock.meters.horizons import STREAM, Applied, History
 from interlock.meters.rebuilding import make_again, standing
-from interlock.tables import manifest
+from interlock.tables import Tables, manifest
 
 DAY_MINUTES = 24 * 60
 POINTS = ("written", "kept", "adopted", "archived", "archive_adopted")
@@ -86,14 +86,20 @@ class Kept(Bench):
 
     def rows(self, archive: bool = False) -> Counter[str]:
         """Ids of the events in the tables, or in the archive, each with how often it is there."""
+        return Counter(id for (id,) in self._found("events", "id", archive))
+
+    def counted(self, archive: bool = False) -> int:
+        """The same of the events in rollups, in all."""
+        return sum(n for (n,) in self._found("rollups", "n", archive))
+
+    def _found(self, table: str, column: str, archive: bool) -> list[Any]:
         place = self.archive if archive else self.root / "views" / "tables"
         if not (place / manifest.NAME).exists():
-            return Counter()
+            return []
         found = manifest.decode((place / manifest.NAME).read_bytes())
-        paths = [str(place / file.name) for file in found.files if file.table == "events"]
-        query = "SELECT id, n FROM read_parquet(?, hive_partitioning = false)"
-        rows = duckdb.execute(query, [paths]).fetchall() if paths else []
-        return Counter(id for id, _ in rows)
+        paths = [str(place / file.name) for file in found.files if file.table == table]
+        query = f"SELECT {column} FROM read_parquet(?, hive_partitioning = false)"
+        return duckdb.execute(query, [paths]).fetchall() if paths else []
 
     def check_made_again(self, scratch: Path) -> None:
         """What stands is what the log says."""
@@ -180,9 +186,10 @@ def test_answers_and_archive_are_the_reckoned_ones(kept: Kept, tmp_path: Path, s
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("again", [False, True])
 @pytest.mark.parametrize("point", POINTS)
 def test_a_death_at_a_point_loses_and_doubles_nothing(
-    kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+    kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str, again: bool
 ) -> None:
     """Whether the tables stand still afterwards, or are made again."""
     chance, made, version = Random(point), 0, kept.define(slug="q", event_type="call", aggregation="count")
@@ -203,10 +210,12 @@ def test_a_death_at_a_point_loses_and_doubles_nothing(
             kept.open()
             until(kept.ended, "it dies, or gets through")
             kept.meters.close()
-        if round_ % 2:
+        if again:
             shutil.rmtree(tmp_path / "views")
         kept.open()
         kept.looked()
+        calls = sum(one["type"] == "call" for one in kept.sent)
+        assert kept.counted() + kept.counted(archive=True) == calls
         horizon = date.fromisoformat(kept.meters.keeper.history.last["events"].before)
         assert kept.rows(archive=True) + kept.rows() == Counter(one["id"] for one in kept.sent)
         assert kept.ask(version, Query()) == reckoned(version, Query(), since(kept.sent, horizon))
@@ -251,6 +260,51 @@ def test_tenants_have_days_of_their_own_and_what_they_drop_reaches_no_archive(ke
     )
     assert shown == [{"id": "gamma/2026-01-05"}, {"id": "gamma/late"}]
     assert {one.keep_days for one in asyncio.run(kept.meters.kept())} == {None}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_was_agreed_leaves_after_a_death_though_no_rule_says_so_any_more(
+    kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*args: object) -> None:
+        raise SystemExit
+
+    kept.send(some(Random(1), 60, 0))
+    kept.looked()
+    with monkeypatch.context() as patched:
+        patched.setattr(Tables, "finish", dies)
+        kept.configure(policy(tmp_path, 30))
+        until(lambda: not kept.meters._thread.is_alive(), "it dies")
+        assert sum(kept.rows().values()) == 60 and kept.rows(archive=True)
+        kept.meters.close()
+    kept.settings = Settings()
+    kept.open()
+    kept.looked()
+    assert kept.rows(archive=True) + kept.rows() == Counter(one["id"] for one in kept.sent)
+    kept.check_made_again(tmp_path / "again")
+
+
+def test_late_rows_are_told_from_those_that_left_though_they_are_written_together(
+    kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.define(slug="q", event_type="call", aggregation="count")
+    kept.send(some(Random(1), 60, 0))
+    kept.looked()
+    kept.configure(policy(tmp_path, 30))
+    kept.looked()
+    kept.meters.close()
+    monkeypatch.setattr(service_module, "ROWS_MAX", 50_000)
+    monkeypatch.setattr(service_module, "WRITE_S", 60.0)
+    kept.settings = Settings()
+    kept.send(some(Random(2), 60, 60))
+    shutil.rmtree(tmp_path / "views")
+    kept.open()
+    until(lambda: kept.meters.seq >= kept.ledger.journal.seq, "it is folded")
+    kept.meters.close()
+    kept.check_made_again(tmp_path / "again")
+    assert kept.rows(archive=True) + kept.rows() == Counter(one["id"] for one in kept.sent)
+    assert kept.counted() + kept.counted(archive=True) == sum(one["type"] == "call" for one in kept.sent)
+    assert set(kept.rows()) > {f"e{n}" for n in range(60, 120)}
 
 
 def test_what_another_rule_would_do_is_counted_and_not_done(kept: Kept) -> None:
