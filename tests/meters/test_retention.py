@@ -4,114 +4,35 @@ import asyncio
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import duckdb
 import msgspec
 import pytest
 from tests.e2e.server import until
 from tests.intake.events import correction, event
-from tests.meters.bench import ORIGIN, Bench, some
+from tests.meters.bench import ORIGIN, some
+from tests.meters.keeping import Kept
 from tests.meters.reckoning import reckoned
 from tests.meters.test_meters import _with
 from tests.tables.test_engines import shell
 
-from interlock.clock import Clock, SystemClock
+from interlock.datadir import DataDir
 from interlock.errors import InterlockError
 from interlock.intake import Event, Origin
 from interlock.log import Record
 from interlock.meters import Meters, Query, Rule, Settings, Store, Wanted
 from interlock.meters import keeper as keeper_module
 from interlock.meters import service as service_module
-from interlock.meters.horizons import STREAM, Applied, History
-from interlock.meters.rebuilding import make_again, standing
+from interlock.meters.horizons import Applied
+from interlock.proof.rebuild import check
+from interlock.proof.views import views
 from interlock.tables import Tables, manifest
 
 DAY_MINUTES = 24 * 60
 POINTS = ("written", "kept", "adopted", "archived", "archive_adopted")
-
-
-class Calendar(Clock):
-    """A day that a test says; time within it stands still."""
-
-    def __init__(self, today: date) -> None:
-        self.today = today
-
-    def now_ns(self) -> int:
-        return int(datetime(self.today.year, self.today.month, self.today.day, 12, tzinfo=UTC).timestamp()) * 10**9
-
-    def monotonic_ns(self) -> int:
-        return SystemClock().monotonic_ns()
-
-
-class Kept(Bench):
-    """A bench whose meters keep rows by a policy."""
-
-    def __init__(self, root: Path, settings: Settings) -> None:
-        self.calendar = Calendar(date(2026, 3, 29))
-        self.settings = settings
-        self.archive = root / "archive"
-        super().__init__(root)
-
-    def open(self) -> None:
-        self.meters = Meters(self.root / "journal", self.root / "views" / "tables", self.calendar, self.log)
-        self.meters.adopt(asyncio.run(self.registry.refresh()))
-        self.meters.configure(self.settings)
-        self.meters.start()
-
-    def configure(self, settings: Settings) -> None:
-        self.settings = settings
-        self.meters.configure(settings)
-
-    def looked(self) -> None:
-        """Wait until all is written down and a look that began after that has come to its end."""
-        keeper = self.meters.keeper
-        for _ in range(2):  # the first may find that the tables have to be made again
-            until(self._written, "all is written")
-            keeper._done = None
-            until(lambda: keeper._done is not None or keeper.problem, "it has looked")
-            assert not keeper.problem
-        assert self._written()
-
-    def _written(self) -> bool:
-        tables = self.meters._tables
-        return tables is not None and tables.through[0] >= self.ledger.journal.seq
-
-    def ended(self) -> bool:
-        """Whether a look has come to an end, or the thread."""
-        return not self.meters._thread.is_alive() or self.meters.keeper._done is not None
-
-    def rows(self, archive: bool = False) -> Counter[str]:
-        """Ids of the events in the tables, or in the archive, each with how often it is there."""
-        return Counter(id for (id,) in self._found("events", "id", archive))
-
-    def counted(self, archive: bool = False) -> int:
-        """The same of the events in rollups, in all."""
-        return sum(n for (n,) in self._found("rollups", "n", archive))
-
-    def _found(self, table: str, column: str, archive: bool) -> list[Any]:
-        place = self.archive if archive else self.root / "views" / "tables"
-        if not (place / manifest.NAME).exists():
-            return []
-        found = manifest.decode((place / manifest.NAME).read_bytes())
-        paths = [str(place / file.name) for file in found.files if file.table == table]
-        query = f"SELECT {column} FROM read_parquet(?, hive_partitioning = false)"
-        return duckdb.execute(query, [paths]).fetchall() if paths else []
-
-    def check_made_again(self, scratch: Path) -> None:
-        """What stands is what the log says."""
-        stands = standing(self.root / "views" / "tables")
-        assert stands is not None
-        shutil.rmtree(scratch, ignore_errors=True)
-        horizons, history = stands.manifest.horizons, History()
-        history.apply(self.log.read_after(STREAM, 0))
-        assert horizons == history.horizons
-        made = make_again(self.root / "journal", self.root / "log.sqlite", scratch, stands.versions,
-                          stands.manifest.seq, lambda stream, count: None, horizons)  # fmt: skip
-        assert Counter(made.rows()) == Counter(stands.rows())
 
 
 @pytest.fixture
@@ -331,7 +252,7 @@ def test_a_correction_of_an_event_that_has_left_follows_it(kept: Kept, tmp_path:
     kept.check_made_again(tmp_path / "again")
 
 
-def test_an_archive_that_cannot_be_written_is_said_and_waited_for(kept: Kept, tmp_path: Path) -> None:
+def test_an_archive_that_cannot_bewritten_is_said_and_waited_for(kept: Kept, tmp_path: Path) -> None:
     kept.send(some(Random(1), 60, 0))
     (tmp_path / "archive").write_text("no directory")
     kept.configure(policy(tmp_path, 30))
@@ -358,6 +279,46 @@ def test_what_no_record_says_has_left_is_made_again(kept: Kept, tmp_path: Path) 
     assert asyncio.run(kept.meters.events("acme", Wanted(), kept.ledger.journal.seq)).first_day == 0
 
 
-def test_records_are_read_as_they_are_written() -> None:
+def test_rebuild_check_believes_what_records_say_and_nothing_else(kept: Kept, tmp_path: Path) -> None:
+    def state() -> tuple[str, str]:
+        [found] = check(DataDir(tmp_path), views=[view for view in views() if view.name == "tables"])
+        return found.state, found.problem
+
+    kept.send(some(Random(1), 60, 0))
+    kept.configure(policy(tmp_path, 30))
+    kept.looked()
+    kept.meters.close()
+    assert state() == ("equal", "")
+    path = tmp_path / "views" / "tables" / manifest.NAME
+    text = path.read_bytes()
+    found = manifest.decode(text)
+    path.write_bytes(manifest.encode(msgspec.structs.replace(found, horizons={})))
+    assert state()[0] == "different"  # rows are missing, and nothing says why
+    later = msgspec.structs.replace(found.horizons["events"], before="2026-03-20")
+    path.write_bytes(manifest.encode(msgspec.structs.replace(found, horizons={**found.horizons, "events": later})))
+    assert state()[0] == "different" and "left events before 2026-03-20" in state()[1]
+    path.write_bytes(text)
+    assert state() == ("equal", "")
+
+
+def test_nothing_is_opened_before_it_is_known_where(kept: Kept, tmp_path: Path) -> None:
+    """A control process that starts while the file has mistakes must not fill tables at a place that nobody named."""
+    kept.meters.close()
+    kept.meters = Meters(tmp_path / "journal", tmp_path / "elsewhere", kept.calendar, kept.log)
+    kept.meters.start()
+    until(lambda: "the configuration has mistakes" in kept.meters.problem, "it is said")
+    with pytest.raises(InterlockError, match="has mistakes") as refused:
+        asyncio.run(kept.meters.events("acme", Wanted(), kept.ledger.journal.seq))
+    assert refused.value.code == "not_ready" and not (tmp_path / "elsewhere").exists()
+    kept.configure(Settings(tables=Store(place=str(tmp_path / "named"))))
+    until(lambda: kept.meters._tables is not None, "they are open")
+    kept.configure(Settings(tables=Store(place=str(tmp_path / "moved"))))
+    kept.send(some(Random(1), 10, 0))
+    until((tmp_path / "moved" / manifest.NAME).exists, "they are opened anew")
+    until(kept.written, "all is written")
+    assert len(asyncio.run(kept.meters.events("acme", Wanted(), kept.ledger.journal.seq)).found) == 10
+
+
+def test_records_are_read_as_they_arewritten() -> None:
     applied = Applied(table="events", before="2026-03-01", seq=7, chain="ab", rows=3, then="drop")
     assert isinstance(applied.record(1), Record) and applied.key == "events"
