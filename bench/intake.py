@@ -1,9 +1,10 @@
 """What it costs to count an event once: `python -m bench.intake [--keys 1000000] [--batches 200]`.
 
-From body bytes (1,000 lines of CloudEvents, one in fifty known) to the answer after the sync, on one thread, beside
-the same with no key known; and the keys alone, looked up and inserted durably, beside SQLite with a unique index,
-DuckDB with an anti-join and PostgreSQL with ON CONFLICT DO NOTHING (as root, if its server and psycopg are installed).
-Known keys are made in bulk. CPU time is the process's, of PostgreSQL its backend's too; elapsed time has the disk in.
+From body bytes (1,000 lines of CloudEvents, one in fifty known), past the door of a meter that sums them by model, to
+the answer after the sync, on one thread, beside the same with no key known; and the keys alone, looked up and inserted
+durably, beside SQLite with a unique index, DuckDB with an anti-join and PostgreSQL with ON CONFLICT DO NOTHING (as
+root, if its server and psycopg are installed). Known keys are made in bulk. CPU time is the process's, of PostgreSQL
+its backend's too; elapsed time has the disk in.
 """
 
 import argparse
@@ -30,9 +31,12 @@ from interlock.intake.index import FORMAT, Index, Manifest
 from interlock.intake.runs import CHUNK, Columns, ordered, write_run
 from interlock.log.journal import Journal
 from interlock.log.reader import JournalReader
+from interlock.meters import Meter, Version
+from interlock.meters.door import Door
 
 BATCH, KNOWN_EVERY = 1000, 50
 ORIGIN = Origin(tenant="bench", principal="bench", key_id="key_bench")
+METER = Meter(slug="tokens", event_type="tokens", aggregation="sum", value="$.tokens", group_by={"model": "$.model"})
 CHAIN = b"\0" * 32
 
 
@@ -101,10 +105,11 @@ def whole(root: Path, known: int, batches: int) -> Cost:
     journal = Journal.open(root / "journal" / STREAM, STREAM, clock=clock, sync="tick")
     committer = Committer(journal, index, JournalReader(root / "journal"), clock)
     committer.catch_up()
+    door = Door([Version(tenant=ORIGIN.tenant, version=1, meter=METER)])
     bodies = [body(n) for n in range(batches + max(batches // 10, 1))]
 
     def work(n: int) -> None:
-        [outcomes] = committer.commit([Job(ORIGIN, lines(bodies[n], ORIGIN, 1e12))])
+        [outcomes] = committer.commit([Job(ORIGIN, door.admit(ORIGIN, lines(bodies[n], ORIGIN, 1e12)))])
         assert len(msgspec.json.encode(outcomes)) > BATCH
         assert sum(outcome.result == "counted" for outcome in outcomes) == BATCH - (BATCH // KNOWN_EVERY if n else 0)
 

@@ -30,7 +30,8 @@ from interlock.meters.entries import Entries
 from interlock.meters.folding import ROLLUPS, TABLES
 from interlock.meters.movements import movements
 from interlock.meters.query import Engine, Rollups
-from interlock.meters.rollups import COLUMNS, DAY_MINUTES, Fold, columns_of, copied
+from interlock.meters.rollups import Fold
+from interlock.meters.rows import COLUMNS, DAY_MINUTES, columns_of
 from interlock.tables import Tables
 
 EVENTS, SUBJECTS, MODELS, TENANTS = 1000, 100, 5, 1000
@@ -85,7 +86,7 @@ def folding(root: Path, count: int, *, scattered: bool) -> str:
     folded_s, listed_s = timed(fold_all), timed(list_all)
     tables = Tables(root, TABLES)
     try:
-        rollups = columns_of(VERSION.key, copied(fold.rows[VERSION.key]))
+        rollups = columns_of(fold.rows[VERSION.key].held())
         rolled_s = timed(lambda: tables.commit({ROLLUPS.name: rollups}, count, "00"))
         written_s = timed(lambda: tables.commit({EVENTS_TABLE.name: entries.columns}, count + 1, "00"))
     finally:
@@ -144,7 +145,7 @@ def bulk(root: Path, rows: int) -> list[str]:
 def asking(root: Path, rows: int) -> str:
     """Median of eleven."""
     files, engine = bulk(root, rows), Engine()
-    empty = columns_of(VERSION.key, [])
+    empty = columns_of()
     query = Query(since=FIRST_DAY * DAY_MINUTES, until=(FIRST_DAY + 30) * DAY_MINUTES, size="day", by=("model",))
     taken, count = [], 0
     for _ in range(12):

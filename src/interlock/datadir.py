@@ -27,6 +27,8 @@ class DataDir:
         """Streams `usage/N`, `events/0` and `checkpoints`, a directory each."""
         self.ledger = root / "views" / "ledger.sqlite"
         """A view: may be deleted while nothing runs."""
+        self.erasures = root / "erasures"
+        """What was asked to be erased; while it runs, with the names. Not a view."""
         self.events_index = root / "views" / "events"
         """The same: of the keys of all events."""
         self.tables = root / "views" / "tables"

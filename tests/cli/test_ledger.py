@@ -19,7 +19,11 @@ CORRECT = ("ledger", "correct", "--source", "app/eu", "--reason", "wrong", "--id
 @pytest.fixture(scope="module")
 def key(server: ControlProcess) -> str:
     ready(server)
-    return str(issued(server, name="books", scopes=["events:write", "events:correct", "periods:close"])["secret"])
+    return str(
+        issued(server, name="books", scopes=["events:write", "events:correct", "periods:close", "events:erase"])[
+            "secret"
+        ]
+    )
 
 
 @pytest.fixture
@@ -95,3 +99,21 @@ def test_help_teaches(run: Run) -> None:
     for name, words in (("correct", "--replacement"), ("close", "for good"), ("periods", "INTERLOCK_EVENTS_KEY")):
         done = run("ledger", name, "--help")
         assert done.returncode == 0 and words in done.stdout and "INTERLOCK_EVENTS_URL" in done.stdout
+
+
+def test_erase(run: Run, server: ControlProcess, key: str, env: dict[str, str]) -> None:
+    send(server, key, [event("gone", subject="anna"), event("there", subject="otto")])
+    erased = run("ledger", "erase", "anna", "--reason", "case 1", env=env)
+    assert (erased.returncode, erased.stderr) == (0, "") and erased.stdout.endswith(" is done: 1 events in 1 records\n")
+    later = run("ledger", "erase", "otto", "--reason", "case 2", "--no-wait", env=env)
+    assert later.returncode == 0 and "will be done" in later.stdout
+    waited = run("ledger", "erase", "nobody", "--reason", "case 3", "--format", "json", env=env)
+    assert (msgspec.json.decode(waited.stdout)["state"], msgspec.json.decode(waited.stdout)["events"]) == ("done", 0)
+    listed = run("ledger", "erasures", env=env).stdout.splitlines()
+    assert listed[0].split() == ["ERASURE", "STATE", "ASKED", "DONE", "SUBJECTS", "EVENTS", "REASON"]
+    assert [line.split()[1] for line in listed[1:]] == ["done"] * 3 and "anna" not in "".join(listed)
+    rows = list(csv.DictReader(io.StringIO(run("ledger", "erasures", "--format", "csv", env=env).stdout)))
+    assert [row["events"] for row in rows] == ["1", "1", "0"]
+    assert len(msgspec.json.decode(run("ledger", "erasures", "--format", "json", env=env).stdout)["erasures"]) == 3
+    wrong = run("ledger", "erase", "anna", "--reason", "anna asked", env=env)
+    assert wrong.returncode == 2 and "must not name" in wrong.stderr

@@ -311,10 +311,8 @@ def test_single_events_and_their_corrections(control: ControlProcess) -> None:
     assert get(control, key, "/api/v1/events?hasError=true").status == 400
     assert get(control, key, "/api/v1/meters?page=2").json() == []
     assert control.ask("GET", "/v1/events?tenant=corrected&id=e2").json()["events"][0]["event"]["id"] == "e2"
-    assert get(control, str(issued(control, tenant="o", scopes=SCOPES)["secret"]), "/v1/events").json() == {
-        "events": [],
-        "complete_from": None,
-    }
+    other = str(issued(control, tenant="o", scopes=SCOPES)["secret"])
+    assert get(control, other, "/v1/events").json() == {"events": [], "complete_from": None}
     for path, field in (
         ("/v1/events?limit=0", "limit"),
         ("/v1/events?limit=1001", "limit"),
@@ -375,3 +373,17 @@ def test_openmeter_s_client_defines_and_asks(control: ControlProcess, key: str, 
     assert caught.value.response is not None and caught.value.response.status_code == 404
     client.meters.delete("tokens")
     assert list(client.meters.list()) == []
+
+
+def test_what_openmeter_s_form_has_and_we_have_not_is_refused_by_name(control: ControlProcess, key: str) -> None:
+    define(control, key)
+
+    def told(answer: Answer, name: str) -> None:
+        assert answer.status == 400 and answer.headers["content-type"] == "application/problem+json", answer.body
+        assert name in answer.json()["detail"], answer.body
+
+    post = {"key": key, "port": control.api_port}
+    wanted = {"slug": "m", "eventType": "t", "aggregation": "COUNT"}
+    told(control.ask("POST", "/api/v1/meters", {**wanted, "eventFrom": "2026-01-01T00:00:00Z"}, **post), "eventFrom")
+    told(control.ask("POST", "/api/v1/meters/tokens/query", {"filterCustomerId": ["c"]}, **post), "filterCustomerId")
+    told(get(control, key, "/api/v1/meters/tokens/query?filterCustomerId=c"), "filterCustomerId")

@@ -20,7 +20,7 @@ _KINDS = tuple(
     (re.compile(pattern), kind)
     for pattern, kind in (
         (r"\bilk_[\w-]{43}(?!\w)", "SECRET"),
-        (r"\b(req|key)_[0-9a-f]{32}\b", r"\1_ID"),
+        (r"\b(req|key|er)_[0-9a-f]{32}\b", r"\1_ID"),
         (r"\bchatcmpl-\w+", "UPSTREAM_ID"),
         (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
         (r"\bsha256:[0-9a-f]{16}\b", "VERSION"),

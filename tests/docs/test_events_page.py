@@ -13,7 +13,7 @@ from tests.e2e.upstream import upstream
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "outbox.py"
-PAGES = {"events.md": 10, "meters.md": 6}
+PAGES = {"events.md": 12, "meters.md": 6}
 """And how many commands there are."""
 _JSON_NUMBER = re.compile(r'(?<="seq":)\d+|(?<=record )\d+')
 

@@ -257,3 +257,16 @@ def test_the_exit_status_says_what_happened() -> None:
         assert run_cli(*wrong.split()).returncode == 2, wrong
     gone = run_cli("usage", "--format", "json", env={"INTERLOCK_URL": "http://127.0.0.1:9", "INTERLOCK_KEY": "ilk_x"})
     assert gone.returncode == 1 and "no server at" in gone.stderr and gone.stdout == ""
+
+
+def test_workers_load_nothing_of_the_ledgers(tmp_path: Path) -> None:
+    """What questions and indexes need is large, and none of a worker's business: its memory and start are the price."""
+    with upstream(tmp_path / "upstream") as provider:
+        config = scripted(tmp_path / "interlock.toml", provider.port)
+        with running(tmp_path / "data", config=config) as server:
+            assert call(server.port, server.admin, "plain", "chat").complete
+            maps = Path(f"/proc/{server.pids()['worker-0']}/maps").read_text()
+            control = Path(f"/proc/{server.pids()['control']}/maps")
+            until(lambda: "duckdb" in control.read_text(), "the control process has it")
+    assert "uvloop" in maps
+    assert not [name for name in ("duckdb", "numpy", "obstore", "cryptography") if name in maps]

@@ -51,6 +51,17 @@ def test_heads_are_byte_equal_to_head_json(rows: list[tuple[str, str, int, objec
             assert parse(line + b"\n") == (chain, head_json(seq, record), record.payload)
 
 
+@given(st.binary(max_size=50), st.binary(max_size=50), st.binary(max_size=9).filter(lambda b: not set(b"\n\t") & {*b}))
+def test_a_line_is_read_where_it_stands(before: bytes, after: bytes, payload: bytes) -> None:
+    line = frame(b"\xab" * 32, b'{"seq":1}', payload)
+    around, end = bytearray(before + line + after), len(before + line)
+    assert parse(around, len(before), end) == (b"\xab" * 32, b'{"seq":1}', payload)
+    for start, stop in ((len(before) + 1, end), (len(before), end - 1), (len(before), end + 1)):
+        if 0 <= start < stop <= len(around):
+            with pytest.raises(ValueError, match="line"):
+                parse(around, start, stop)
+
+
 @given(st.binary(max_size=200).filter(lambda b: b"\n" not in b and b"\t" not in b), st.data())
 def test_a_line_with_any_byte_changed_is_not_a_line(payload: bytes, data: st.DataObject) -> None:
     line = frame(b"\xab" * 32, b'{"seq":1}', payload)

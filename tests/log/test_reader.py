@@ -82,11 +82,11 @@ def test_reading_after_a_seq_skips_sealed_segments(tmp_path: Path, monkeypatch: 
 
 def test_a_reader_that_comes_back_reads_only_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever polls a stream would otherwise read its newest segment from the start each time."""
-    parsed: list[bytes] = []
+    parsed: list[int] = []
 
-    def spy(line: bytes) -> tuple[bytes, bytes, bytes]:
-        parsed.append(line)
-        return parse(line)
+    def spy(text: bytes, start: int = 0, end: int | None = None) -> tuple[bytes, bytes, bytes]:
+        parsed.append(start)
+        return parse(text, start, end)
 
     monkeypatch.setattr("interlock.log.segments.parse", spy)
     directory, reader = journal_dir(tmp_path), JournalReader(tmp_path / "journal")

@@ -50,18 +50,24 @@ class Bench:
         self.sent += events
 
     def ask(self, version: Version, query: Query) -> list[tuple[Any, ...]]:
+        def once() -> Any:
+            try:
+                return self.asked_once(version, query)
+            except TransientError:
+                return None
+
+        rows: list[tuple[Any, ...]] = until(lambda: ((found := once()) is not None) and [found], "it is folded")[0]
+        return rows
+
+    def asked_once(self, version: Version, query: Query) -> list[tuple[Any, ...]]:
+        """Raises: TransientError: the version is not folded, or the question is too large."""
+
         async def asked() -> Any:
             slug, number = version.meter.slug, version.version
             return await self.meters.ask("acme", slug, number, query, self.ledger.journal.seq)
 
-        def once() -> Any:
-            try:
-                return asyncio.run(asked())
-            except TransientError:
-                return None
-
-        found = until(once, "the version is folded").found.rows
-        return [(row.window_start, row.window_end, *row.by.values(), Decimal(row.value)) for row in found]
+        rows = asyncio.run(asked()).found.rows
+        return [(row.window_start, row.window_end, *row.by.values(), Decimal(row.value)) for row in rows]
 
     def close(self) -> None:
         self.meters.close()

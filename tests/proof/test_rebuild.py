@@ -10,21 +10,27 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
+from tests.e2e.server import until
 from tests.intake.events import Ledger as Intake
 from tests.intake.events import event
 from tests.ledger.logs import MINI, adopted, opened, record, refused, settled
 from tests.log.journals import open_journal
 from tests.proof.places import EVENTS, Place
 
+from interlock.clock import SystemClock
 from interlock.errors import LocalError
-from interlock.intake import index
+from interlock.intake import Origin, index
+from interlock.intake.erasing import erasure_of
 from interlock.intake.index import Index
 from interlock.intake.records import known_of
+from interlock.intake.residue import Keep
 from interlock.intake.runs import Run
 from interlock.ledger import Ledger
 from interlock.log.reader import JournalReader
 from interlock.log.sqlite import SqliteLog
+from interlock.meters import Meters
 from interlock.proof.rebuild import ViewReport, check, drop
 from interlock.proof.views import VIEWS
 
@@ -185,3 +191,16 @@ def test_beside_a_server_nothing_is_thrown_away(place: Place) -> None:
         assert caught.value.code == "conflict" and place.places.ledger.exists()
     finally:
         os.close(fd)
+
+
+def test_a_view_is_not_compared_while_an_erasure_runs(place: Place) -> None:
+    with closing(Meters(place.places.journal, place.places.tables, SystemClock())) as meters:
+        meters.start()
+        until(lambda: meters.seq, "events are folded")
+    assert checked(place)["tables"].state == "equal"
+    origin = Origin(tenant="acme", principal="p", key_id="k")
+    erasure = erasure_of(origin, ["anna"], "case 1", Keep(), {}, 1, 0)
+    place.places.erasures.mkdir()
+    (place.places.erasures / f"{erasure.id}.json").write_bytes(msgspec.json.encode(erasure))
+    report = checked(place)["tables"]
+    assert report.state == "unreadable" and f"erasure {erasure.id} is not done yet" in report.problem

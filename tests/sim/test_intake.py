@@ -111,8 +111,8 @@ class ReplacementAlone(Committer):
         apart: list[Draft] = []
         for draft in drafts:
             if isinstance(draft, _Correcting) and draft.item.replacement:
-                replacement = commit_module._Events("events.counted", draft.origin)
-                replacement.put(draft.item.replacement, draft.item.replacement.key)
+                one = draft.item.replacement
+                replacement = commit_module._Events("events.counted", draft.origin, [one], [one.key])
                 draft.item = msgspec.structs.replace(draft.item, replacement=None)
                 apart.append(replacement)
             apart.append(draft)

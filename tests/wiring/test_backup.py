@@ -1,20 +1,28 @@
 """A backup taken while events come in: what was answered before it began is in it, and the copy goes on as it."""
 
+import hashlib
 import io
 import tarfile
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.control.conftest import TOML
 from tests.control.test_app import issued
 from tests.control.test_events import event, ready, send
 from tests.e2e.server import until
+from tests.log.journals import STREAM, journal_dir, problems, write
 
 from interlock.clock import SystemClock
+from interlock.datadir import DataDir
 from interlock.errors import LocalError
+from interlock.log.journal import Journal
+from interlock.log.redaction import REDACTED, redact
+from interlock.log.sqlite import SqliteLog
 from interlock.log.verify import verify
 from interlock.testing.control_process import ControlProcess
 from interlock.wiring.backup import MANIFEST, back_up, restore
@@ -138,3 +146,26 @@ def test_a_directory_that_is_used_is_left_alone(control: ControlProcess, tmp_pat
     (tmp_path / "empty").mkdir()
     restore(io.BytesIO(copy), tmp_path / "empty")
     assert (tmp_path / "empty" / "log.sqlite").exists()
+
+
+@pytest.mark.parametrize("kind", [".seg", ".seal"])
+def test_a_segment_that_is_redacted_meanwhile(tmp_path: Path, kind: str) -> None:
+    """Of the file and its seal, one may be copied before and one after."""
+    data, new = tmp_path / "data", b'{"text":"gone"}'
+    DataDir(data).create()
+    write(data, 12, segment_bytes=2000)
+    SqliteLog(DataDir(data).log).close()
+    digest = hashlib.sha256(new).hexdigest()
+    with closing(Journal.open(journal_dir(data), STREAM, clock=SystemClock())) as journal:
+        journal.stage("r", REDACTED, 1, msgspec.json.encode({"records": [(2, digest)]}))
+        journal.flush()
+
+    def redacted(name: str, size: int) -> None:
+        if name.endswith(f"00000001{kind}"):
+            redact(journal_dir(data), STREAM, 1, {2: digest}, lambda payload: None if payload == new else new)
+
+    copy = io.BytesIO()
+    back_up(data, copy, SystemClock(), redacted)
+    copy.seek(0)
+    restore(copy, tmp_path / "again")
+    assert problems(data) == problems(tmp_path / "again") == []

@@ -1,17 +1,19 @@
-"""`interlock ledger`: corrections and closed periods, asked of the api port with a tenant's key."""
+"""`interlock ledger`: corrections, closed periods and erasures, asked of the api port with a tenant's key."""
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from interlock.cli.client import call_api
-from interlock.cli.output import Column, complain, number, say, say_csv, say_json, table
+from interlock.cli.client import call_api, segment
+from interlock.cli.output import Column, Progress, complain, number, say, say_csv, say_json, table
 from interlock.errors import LocalError
 from interlock.strictjson import loads
 
 EVENT_BYTES_MAX = 512 * 1024
+POLL_S = 0.2
 
 _COLUMNS = ("period", "zone", "since", "until", "closed_at", "seq", "principal", "key_id")
 
@@ -58,6 +60,43 @@ def periods(args: Any) -> int:
         titles = ("period", "zone", "since", "until", "closed_at", "principal")
         rows = [[*(one[name] for name in titles), number(one["seq"])] for one in found]
         say(*table([*(Column(title.removesuffix("_at")) for title in titles), Column("record", True)], rows))
+    return 0
+
+
+def erase(args: Any) -> int:
+    """Returns when it is done, or with `--no-wait` when it is certain to be."""
+    asked = {"subjects": args.subjects, "reason": args.reason, "forget": args.forget}
+    found = call_api(args, "POST", "/v1/erasures", body=asked)
+    if not args.no_wait:
+        with Progress("erasing") as progress:
+            while found["state"] != "done":
+                progress.tell(found["problem"] or "searched", found["searched"])
+                time.sleep(POLL_S)
+                found = call_api(args, "GET", f"/v1/erasures/{segment(found['id'])}")
+    if args.format == "json":
+        say_json(found)
+    elif found["state"] == "done":
+        say(f"{found['id']} is done: {number(found['events'])} events in {number(found['records'])} records")
+    else:
+        say(f"{found['id']} is written down and will be done; `interlock ledger erasures` shows when")
+    return 0
+
+
+def erasures(args: Any) -> int:
+    """In the order in which they were asked for."""
+    found = call_api(args, "GET", "/v1/erasures")["erasures"]
+    if args.format == "json":
+        say_json({"erasures": found})
+    elif args.format == "csv":
+        say_csv(("id", "state", "asked_at", "done_at", "subjects", "events", "records", "reason", "key_id"), found)
+    else:
+        texts, numbers = ("id", "state", "asked_at", "done_at"), ("subjects", "events")
+        rows = [
+            [*(one[name] or "" for name in texts), *(number(one[name]) for name in numbers), one["reason"]]
+            for one in found
+        ]
+        titles = ("erasure", "state", "asked", "done")
+        say(*table([*map(Column, titles), *(Column(name, True) for name in numbers), Column("reason")], rows))
     return 0
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import interlock
 from interlock.cli import readers
+from interlock.cli.parsing import corrections
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -122,8 +123,8 @@ def _keys(commands: "Commands") -> None:
         metavar="S",
         action="append",
         dest="scopes",
-        help="inference (default), usage:read, events:write, events:correct, periods:close, meters:write or admin; "
-        "repeatable",
+        help="inference (default), usage:read, events:write, events:correct, periods:close, events:erase, "
+        "meters:write or admin; repeatable",
     )
     issue.add_argument("--boundary", metavar="B", default="", help="a profile of the policy")
     issue.add_argument("--expires", metavar="30d", default="", help="90m, 12h or 30d from now (default: never)")
@@ -229,7 +230,7 @@ interlock ledger import --type tokens --source shop --id order --time sold_at --
 def _ledger(commands: "Commands") -> None:
     group = _group(commands, "ledger", "events: import, list, correct them, close periods, let them go")
     _ledger_events(group)
-    _corrections(group)
+    corrections(group, _add)
     kept = _add(group, "retention", "what leaves the tables by policy, and what has left", "retention:show")
     kept.add_argument("--table", choices=("events", "rollups"), help="what another rule would do: to this table")
     kept.add_argument("--keep-days", metavar="N", type=readers.count, help="the same: after so many days")
@@ -301,37 +302,6 @@ def _ledger_events(group: "Commands") -> None:
         "--limit", metavar="N", type=readers.count, default=100, help="at most 1000 (default: %(default)s)"
     )
     events.add_argument("--tenant", metavar="T", default="default", help="whose (default: %(default)s)")
-
-
-def _corrections(group: "Commands") -> None:
-    correct = _add(
-        group,
-        "correct",
-        "take back an event that was counted; with --replacement count another in its place",
-        "ledger:correct",
-        formats=("table", "json"),
-    )
-    correct.add_argument("--source", metavar="S", required=True, help="of the event that was counted")
-    correct.add_argument("--id", metavar="I", required=True, help="the same")
-    correct.add_argument("--reason", metavar="TEXT", required=True, help="why; it stays in the log")
-    correct.add_argument(
-        "--replacement", metavar="FILE", help="a CloudEvent in JSON, with an id of its own; - reads standard input"
-    )
-    close = _add(
-        group,
-        "close",
-        "close a period and all before it, for good: what comes later is counted at the time it came",
-        "ledger:close",
-        formats=("table", "json"),
-    )
-    close.add_argument("--period", metavar="P", required=True, help="a month, 2026-10, or a day, 2026-10-31")
-    close.add_argument(
-        "--zone", metavar="Z", default="UTC", help="whose month: UTC (default), Europe/Berlin or another IANA name"
-    )
-    periods = _add(group, "periods", "list the periods that were closed", "ledger:periods")
-    for parser in (correct, close, periods):
-        parser.add_argument("--api-url", metavar="URL", help="default: INTERLOCK_EVENTS_URL, or http://127.0.0.1:8081")
-        parser.epilog = "INTERLOCK_EVENTS_KEY is a tenant's key that holds events:correct (correct) or periods:close."
 
 
 def _meters(commands: "Commands") -> None:

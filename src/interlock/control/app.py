@@ -21,6 +21,7 @@ from interlock.control import views
 from interlock.control.answers import body, decoded, json, on_error, query
 from interlock.control.corrections import Corrections
 from interlock.control.entries import EntryPaths
+from interlock.control.erasures import Erasures
 from interlock.control.events import Events
 from interlock.control.gate import Gate
 from interlock.control.instants import rfc3339
@@ -84,8 +85,9 @@ def control_app(control: Control) -> Starlette:
 
 def api_app(control: Control) -> Starlette:
     """The api port, for a key's own tenant: what it used and what its meters say, events that are to be counted, their
-    corrections, closed periods, and the meters themselves. `usage:read`, but for what `scopes` names."""
+    corrections, closed periods, customers to be erased, and the meters. `usage:read`, but for what `scopes` names."""
     at, meters, entries = _ApiPort(control, own=True), MeterPaths(control, own=True), EntryPaths(control, own=True)
+    erasures = Erasures(control)
     routes = [
         Route("/healthz", _healthz),
         Route("/v1/usage", at.usage),
@@ -98,6 +100,9 @@ def api_app(control: Control) -> Starlette:
         Route("/v1/corrections", at.correct, methods=["POST"]),
         Route("/v1/periods", at.list_periods, methods=["GET"]),
         Route("/v1/periods", at.close_period, methods=["POST"]),
+        Route("/v1/erasures", erasures.list, methods=["GET"]),
+        Route("/v1/erasures", erasures.ask, methods=["POST"]),
+        Route("/v1/erasures/{id}", erasures.show, methods=["GET"]),
         *_meter_routes(meters),
         Route("/api/v1/meters", meters.openmeter_list, methods=["GET"]),
         Route("/api/v1/meters", meters.openmeter_define, methods=["POST"]),
@@ -111,6 +116,9 @@ def api_app(control: Control) -> Starlette:
         "POST /v1/corrections": "events:correct",
         "GET /v1/periods": "periods:close",
         "POST /v1/periods": "periods:close",
+        "GET /v1/erasures": "events:erase",
+        "GET /v1/erasures/*": "events:erase",
+        "POST /v1/erasures": "events:erase",
         "POST /v1/meters": "meters:write",
         "DELETE /v1/meters/*": "meters:write",
         "POST /api/v1/meters": "meters:write",

@@ -16,7 +16,7 @@ from interlock.clock import Clock
 from interlock.control.answers import json, problem
 from interlock.errors import CODES, LocalError, TransientError
 from interlock.identity import Key
-from interlock.intake import Event, Intake, Origin, Outcome, Refused, read_json
+from interlock.intake import Event, Intake, Origin, Outcome, Quick, Refused, read_json
 
 BODY_BYTES_MAX = 16 << 20
 LIST_BYTES_MAX = 4 << 20
@@ -45,7 +45,8 @@ def batch(text: bytes, origin: Origin, now_s: float) -> list[Item]:
         raise LocalError(what, code="body_too_large", field="body")
     events = items_of(text, "events")
     _count(len(events))
-    return [read_json(event, origin, now_s) for event in events]
+    read = Quick(origin, now_s).read
+    return [read(event) for event in events]
 
 
 def items_of(text: bytes, what: str) -> list[bytes]:
@@ -61,7 +62,8 @@ def items_of(text: bytes, what: str) -> list[bytes]:
 def lines(text: bytes, origin: Origin, now_s: float) -> list[Item]:
     """`application/x-ndjson`: one event a line; blank lines are passed over. Raises: LocalError: too many."""
     _count(text.count(b"\n") + (text[-1:] not in (b"", b"\n")))
-    return [read_json(line, origin, now_s) for line in text.split(b"\n") if line and not line.isspace()]
+    read = Quick(origin, now_s).read
+    return [read(line) for line in text.split(b"\n") if line and not line.isspace()]
 
 
 Reader = Callable[[bytes, Origin, float], list[Item]]

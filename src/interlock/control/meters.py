@@ -20,7 +20,7 @@ from interlock.identity import Key, check_tenant
 from interlock.meters import Answer, Meter, Query, Row, Size, Version
 from interlock.meters.catalog import METERS_MAX
 from interlock.meters.definition import AGGREGATIONS
-from interlock.meters.rollups import DAY_MINUTES
+from interlock.meters.rows import DAY_MINUTES
 from interlock.meters.windows import SIZES
 
 MINUTE_NS = 60_000_000_000
@@ -88,7 +88,7 @@ class MeterPaths:
 
     async def define(self, request: Request) -> Response:
         _, tenant = self._asked(request)
-        version, new = await self._control.registry.define(tenant, await decoded(request, Meter))
+        version, new = await self._control.define(tenant, await decoded(request, Meter))
         await self._control.refresh_meters()
         return json(self._shown(version), 201 if new else 200)
 
@@ -152,7 +152,7 @@ class MeterPaths:
             description=wanted.description or wanted.name,
             allow_negative=True,
         )
-        version, _ = await self._control.registry.define(tenant, meter)
+        version, _ = await self._control.define(tenant, meter)
         await self._control.refresh_meters()
         return json(_openmeter_meter(version), 201)
 

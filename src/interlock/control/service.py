@@ -16,13 +16,13 @@ from interlock.control.metrics import read_snapshots, render, series
 from interlock.datadir import DataDir
 from interlock.errors import ConfigError, InterlockError, LocalError, LogUnavailable
 from interlock.identity import CONFIG, IDENTITY, Denied, Generation, Identity, Key, Scope, SharedDirectory, ensure_admin
-from interlock.intake import Intake
+from interlock.intake import Eraser, Erasure, Intake, Origin
 from interlock.intake.records import STREAM as EVENTS
 from interlock.ledger import Ledger
 from interlock.log.reader import JournalReader, last_seq
 from interlock.log.sqlite import SqliteLog
 from interlock.log.verify import StreamReport
-from interlock.meters import Catalog, Meters, Registry
+from interlock.meters import Catalog, Meter, Meters, Registry, Version, what_stays
 from interlock.proof.check import verify
 from interlock.proof.checkpoint import Checkpoint
 from interlock.proof.writing import Checkpoints
@@ -52,7 +52,9 @@ class Control:
         self.ledger = Ledger(self.places.ledger)
         self.intake = Intake(self.places.journal, self.places.events_index, clock)
         self.registry = Registry(self.log, clock)
-        self.meters = Meters(self.places.journal, self.places.tables, clock, self.log)
+        self.eraser = Eraser(self.places.erasures, self.places.journal, self.intake, clock, lambda: self.meters.written)
+        self.meters = Meters(self.places.journal, self.places.tables, clock, self.log, self.eraser.names)
+        self._defining = asyncio.Lock()  # what a tenant's meters read does not change while an erasure is asked for
         self.checkpoints = Checkpoints(self.places, self.log, clock)
         self.identity = Identity(self.log, clock, lambda head: self.generation.raise_to(IDENTITY, head))
         self.directory = SharedDirectory(self.log, self.generation)
@@ -85,6 +87,7 @@ class Control:
             group.create_task(self._fold_for_ever())
             group.create_task(self._sign_for_ever())
             group.create_task(self._watch())
+            group.create_task(self.eraser.run())
 
     def close(self) -> None:
         """Give everything back."""
@@ -126,6 +129,28 @@ class Control:
     async def refresh_meters(self) -> None:
         """Take up definitions, whoever wrote them."""
         self.meters.adopt(await self.registry.refresh())
+
+    async def define(self, tenant: str, meter: Meter) -> tuple[Version, bool]:
+        """As `Registry.define`. Raises also: TransientError `busy`: an erasure of the tenant runs."""
+        async with self._defining:
+            self.eraser.check_idle(tenant)
+            return await self.registry.define(tenant, meter)
+
+    async def erase(self, origin: Origin, subjects: Sequence[str], reason: str, forget: Sequence[str]) -> Erasure:
+        """Have a tenant's customers erased: certain to be done when this returns.
+
+        Args:
+            forget: places that meters group by (`$.user`), whose values go too.
+        Raises: LocalError: as `erasure_of` and `what_stays`. TransientError `busy`. LogUnavailable. As `Intake.check`.
+        """
+        self.intake.check()
+        async with self._defining:
+            await self.refresh_meters()
+            mine = [version for version in self.catalog.all() if version.tenant == origin.tenant]
+            keep, groups = what_stays(mine, forget)
+            erasure = await asyncio.to_thread(self.eraser.ask, origin, subjects, reason, keep, groups)
+        self.eraser.wake()
+        return erasure
 
     async def events_head(self) -> int:
         """The record of the events' stream up to which everybody was answered, at least."""
@@ -173,6 +198,7 @@ class Control:
             "events_ready": self.intake.ready,
             "events_problem": self.intake.problem or None,
             "meters_problem": self.meters.problem or None,
+            "erasing_problem": self.eraser.problem or None,
             "retention_problem": self.meters.keeper.problem or None,
             "public_key": self.checkpoints.public_key,
             "checkpoint": newest.number if (newest := self.checkpoints.newest) else None,

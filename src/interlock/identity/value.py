@@ -8,11 +8,20 @@ from typing import Literal
 
 import msgspec
 
-Scope = Literal["inference", "usage:read", "events:write", "events:correct", "periods:close", "meters:write", "admin"]
+Scope = Literal[
+    "inference",
+    "usage:read",
+    "events:write",
+    "events:correct",
+    "periods:close",
+    "events:erase",
+    "meters:write",
+    "admin",
+]
 """inference: call models on the data port. usage:read: own tenant's usage and meters on the api port. events:write:
 send usage events there, for the own tenant. events:correct: take events back that were counted, and put others in their
-place. periods:close: close the own tenant's months and days, and list them. meters:write: define and retire its meters.
-admin: all of control."""
+place. periods:close: close the own tenant's months and days, and list them. events:erase: have its customers erased.
+meters:write: define and retire its meters. admin: all of control."""
 
 KEY_PREFIX = "ilk_"
 STREAM = "identity"

@@ -3,7 +3,10 @@
 from interlock.intake.cloudevent import Event, Origin, Refused, read_json
 from interlock.intake.commit import Committer, Job, Outcome
 from interlock.intake.correct import Correction, read_correction
+from interlock.intake.eraser import Eraser
+from interlock.intake.erasing import Erasure
 from interlock.intake.periods import Standing, rfc3339_us
+from interlock.intake.quick import Quick
 from interlock.intake.records import STREAM
 from interlock.intake.service import Intake
 
@@ -11,11 +14,14 @@ __all__ = [
     "STREAM",
     "Committer",
     "Correction",
+    "Eraser",
+    "Erasure",
     "Event",
     "Intake",
     "Job",
     "Origin",
     "Outcome",
+    "Quick",
     "Refused",
     "Standing",
     "read_correction",

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from interlock.errors import LocalError
+from interlock.intake.residue import ERASED
 from interlock.strictjson import loads
 
 EVENT_BYTES_MAX = 64 * 1024
@@ -123,7 +124,7 @@ def _read(document: dict[str, Any], origin: Origin, now_s: float) -> Event:
         raise LocalError("the key may not report for this subject", code="subject_refused", field="subject")
     time = document.get("time")
     if time is not None:
-        document["time"] = _time(time, now_s)
+        document["time"] = time_in_utc(time, now_s)
     if not document.keys() <= _OURS:
         _extensions(document, document.keys() - _OURS)
     if "datacontenttype" in document or "dataschema" in document:
@@ -154,8 +155,8 @@ def text_of(document: dict[str, Any], name: str, most: int) -> str:
     return value
 
 
-def _time(value: object, now_s: float) -> str:
-    """The time in UTC, to the microsecond, in one spelling."""
+def time_in_utc(value: object, now_s: float) -> str:
+    """The time in UTC, to the microsecond, in one spelling. Raises: LocalError: it is none, or far ahead of `now_s`."""
     try:
         moment = msgspec.convert(value, datetime)
     except msgspec.ValidationError:
@@ -178,6 +179,8 @@ def _extensions(document: dict[str, Any], names: set[str]) -> None:
     if "data_base64" in names:
         raise LocalError("data must be JSON, not data_base64", field="data_base64")
     for name in names:
+        if name == ERASED:
+            raise LocalError(f"{name} is the ledger's own: it marks what is left of an erased event", field=name)
         if name in CREDENTIAL_NAMES:
             raise LocalError(f"{name} is told by the key, not by the event", field=name)
         value = document[name]

@@ -6,15 +6,16 @@ when it comes again. One thread, one journal: nothing between the look-up and th
 (correct.py) and closings (closing.py) are decided on the same thread, and written by the same `write`.
 """
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import msgspec
 
 from interlock.clock import Clock
 from interlock.errors import InterlockError, TransientError
 from interlock.ids import new_id
-from interlock.intake.cloudevent import EVENT_BYTES_MAX, Event, Origin, Refused
+from interlock.intake.cloudevent import Event, Origin, Refused
 from interlock.intake.decide import Known, Result, conflict_key, decide
 from interlock.intake.periods import Standing
 from interlock.intake.records import CONFLICT, COUNTED, STREAM, Draft, closings_of, known_of, payload_of
@@ -54,30 +55,23 @@ class Job(msgspec.Struct, frozen=True):
 class _Events(Draft):
     """Events of one job that go into one record."""
 
-    __slots__ = ("events", "keys", "origin", "size")
+    __slots__ = ("counted", "events", "keys", "origin")
 
-    def __init__(self, type: str, origin: Origin) -> None:
+    def __init__(self, type: str, origin: Origin, events: Sequence[Event], keys: Sequence[bytes]) -> None:
         super().__init__(type)
         self.origin = origin
-        self.events: list[Event] = []
-        self.keys: list[bytes] = []
-        self.size = 0
-
-    def put(self, event: Event, key: bytes) -> None:
-        self.events.append(event)
-        self.keys.append(key)
-        self.size += len(event.canonical)
-
-    @property
-    def is_full(self) -> bool:
-        return len(self.events) >= RECORD_EVENTS_MAX or self.size > RECORD_BYTES_MAX - EVENT_BYTES_MAX
+        self.events = events
+        self.keys = keys
+        self.counted: Outcome | None = None
+        """What each of them is told, once they stand."""
 
     def payload(self) -> bytes:
         contents = [event.content for event in self.events]
         return payload_of(self.origin, self.keys, contents, [event.canonical for event in self.events])
 
     def known(self) -> dict[bytes, Known]:
-        return {key: Known(event.content, self.seq) for event, key in zip(self.events, self.keys, strict=True)}
+        seq = self.seq
+        return {key: Known(event.content, seq) for event, key in zip(self.events, self.keys, strict=True)}
 
 
 class _Group:
@@ -91,22 +85,42 @@ class _Group:
 
     def put(self, job: Job, results: Sequence[Result | None]) -> None:
         """Place a job's events. `results`: None for a refused one."""
-        open_records: dict[str, _Events] = {}
+        counted: list[Any] = [one for one, result in zip(job.events, results, strict=True) if result == "counted"]
+        self._fill(COUNTED, job.origin, counted, [event.key for event in counted])
+        if "conflict" not in results:
+            return
+        conflicts: dict[bytes, Any] = {}
         for event, result in zip(job.events, results, strict=True):
-            if type(event) is not Event or result not in ("counted", "conflict"):
-                continue
-            kind, key = (COUNTED, event.key) if result == "counted" else (CONFLICT, conflict_key(event))
-            if key in self.known or key in self._owners:
-                continue  # a conflict that is kept already
-            record = open_records.get(kind)
-            if record is None or record.is_full:
-                record = open_records[kind] = _Events(kind, job.origin)
-                self.records.append(record)
-            record.put(event, key)
-            self._owners[key] = record
+            if result == "conflict" and isinstance(event, Event):
+                conflicts.setdefault(conflict_key(event), event)
+        new = [key for key in conflicts if key not in self.known and key not in self._owners]  # others are kept already
+        self._fill(CONFLICT, job.origin, [conflicts[key] for key in new], new)
 
-    def outcome(self, event: Event | Refused, result: Result | None) -> Outcome:
-        """What became of an event, now that it is known which records stand."""
+    def _fill(self, kind: str, origin: Origin, events: Sequence[Event], keys: Sequence[bytes]) -> None:
+        """As few records as hold them."""
+        sizes = [len(event.canonical) for event in events]
+        start = 0
+        while start < len(events):
+            end = min(start + RECORD_EVENTS_MAX, len(events))
+            while sum(sizes[start:end]) > RECORD_BYTES_MAX:
+                end = (start + end) // 2
+            record = _Events(kind, origin, events[start:end], keys[start:end])
+            self.records.append(record)
+            self._owners |= dict.fromkeys(record.keys, record)
+            start = end
+
+    def outcomes(self, job: Job, results: Sequence[Result | None]) -> list[Outcome]:
+        """What became of each event, now that it is known which records stand."""
+        for record in self.records:
+            if record.error is None:
+                record.counted = Outcome(result="counted", seq=record.seq)
+        owners, events = self._owners, cast(Sequence[Event], job.events)  # those that are counted are
+        return [
+            (result == "counted" and owners[event.key].counted) or self._outcome(event, result)
+            for event, result in zip(events, results, strict=True)
+        ]
+
+    def _outcome(self, event: Event | Refused, result: Result | None) -> Outcome:
         if isinstance(event, Refused):
             return _refused(event)
         assert result is not None
@@ -157,10 +171,12 @@ class Committer:
         reader: JournalReader,
         clock: Clock,
         reached: Callable[[str], None] = lambda point: None,
+        leaving: Mapping[str, Collection[str]] = MappingProxyType({}),
     ) -> None:
         """
         Args:
             reader: of the journal's directory.
+            leaving: by tenant, subjects that are being erased: their events cannot be corrected any more.
             reached: told each point that a crash may come at: `looked_up`, `staged`, `written`, `known`.
         """
         self._journal = journal
@@ -168,6 +184,7 @@ class Committer:
         self._reader = reader
         self._clock = clock
         self.reached = reached
+        self.leaving = leaving
         self._behind = True  # the log may hold what the index does not know
 
     @property
@@ -217,10 +234,7 @@ class Committer:
             # If the disk takes only the first, none may say that it conflicts with one that does not stand.
             group.records.sort(key=lambda record: record.type == CONFLICT)
             self.write(group.records)
-        return [
-            [group.outcome(event, result) for event, result in zip(job.events, of_job, strict=True)]
-            for job, of_job in zip(jobs, results, strict=True)
-        ]
+        return [group.outcomes(job, of_job) for job, of_job in zip(jobs, results, strict=True)]
 
     def find(self, keys: Sequence[bytes]) -> dict[bytes, Known]:
         """What is known of those keys that are known; all that the log holds is. Raises: as `commit`."""
@@ -241,6 +255,14 @@ class Committer:
     def record_at(self, seq: int) -> Stored | None:
         """A record of the stream; None: it was dropped. Raises: LogCorrupt."""
         return self._reader.record_at(STREAM, seq)
+
+    def read(self, after: int) -> Iterator[Stored]:
+        """What stands after a record. Raises: LogCorrupt."""
+        return self._reader.scan(STREAM, after=after)
+
+    def rotate(self) -> None:
+        """Have what stands sealed soon."""
+        self._journal.rotate()
 
     def write(self, drafts: Sequence[Draft]) -> None:
         """Have records written in this order, synced, and known; each draft then says whether it stands."""

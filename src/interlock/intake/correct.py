@@ -131,7 +131,7 @@ def _commit(committer: Committer, origin: Origin, wave: Sequence[Correction | Re
     known = committer.find([key for one in corrections for key in (one.reversal, *_event_keys(one))])
     committer.reached("looked_up")
     stored = _Stored(committer)
-    decided = [_decide(item, origin, known, stored) for item in wave]
+    decided = [_decide(item, origin, known, stored, committer) for item in wave]
     drafts = [one for one in decided if isinstance(one, _Correcting)]
     if drafts:
         committer.write(drafts)
@@ -139,7 +139,11 @@ def _commit(committer: Committer, origin: Origin, wave: Sequence[Correction | Re
 
 
 def _decide(
-    item: Correction | Refused, origin: Origin, known: Mapping[bytes, Known], stored: "_Stored"
+    item: Correction | Refused,
+    origin: Origin,
+    known: Mapping[bytes, Known],
+    stored: "_Stored",
+    committer: Committer,
 ) -> "Outcome | _Correcting":
     """What is to be written, or why nothing is."""
     if isinstance(item, Refused):
@@ -161,7 +165,10 @@ def _decide(
         original, event = stored.event(counted.seq, item.key)
     except (LogCorrupt, LocalError) as error:
         return _refused(item, error.code, error.message, "id")
-    subject = msgspec.json.decode(event, type=_Subject).subject
+    of = msgspec.json.decode(event, type=_Subject)
+    subject = of.subject
+    if of.erased or subject in committer.leaving.get(origin.tenant, ()):
+        return _refused(item, "event_erased", "the event's subject was erased since: it cannot be corrected", "id")
     if origin.subjects and not is_allowed(subject, origin.subjects):
         return _refused(item, "subject_refused", "the key may not correct for this subject", "id")
     return _Correcting(item, origin, original, event)
@@ -220,6 +227,7 @@ class _Correcting(Draft):
 
 class _Subject(msgspec.Struct):
     subject: str = ""
+    erased: str = ""
 
 
 class _Events(msgspec.Struct):

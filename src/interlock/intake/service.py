@@ -53,6 +53,8 @@ class Intake:
         """Events answered since the start, by result."""
         self.corrections: Counter[str] = Counter()
         """The same, of corrections."""
+        self.leaving: dict[str, frozenset[str]] = {}
+        """By tenant, subjects that are being erased (eraser.py); as `Committer` has it."""
         self._committer: Committer | None = None
         self._closing = threading.Event()
         self._waiting = 0  # bytes; only the event loop's thread touches it
@@ -108,7 +110,7 @@ class Intake:
         for start in range(0, len(items), WAVE_MAX):
             some = items[start : start + WAVE_MAX]
             try:
-                outcomes += await self._do(partial(correct, origin=origin, items=some))
+                outcomes += await self.do(partial(correct, origin=origin, items=some))
             except InterlockError as error:
                 if not outcomes:
                     raise
@@ -120,14 +122,15 @@ class Intake:
     async def close_period(self, origin: Origin, period: str, zone: str) -> Answer:
         """As `closing.close_period`. Raises also: InterlockError: as `check`."""
         self.check()
-        return await self._do(lambda committer: close_period(committer, origin, period, zone))
+        return await self.do(lambda committer: close_period(committer, origin, period, zone))
 
     async def periods(self, tenant: str) -> list[Standing]:
         """What a tenant closed, in order. Raises: InterlockError: as `check`."""
         self.check()
-        return await self._do(lambda committer: committer.closings(tenant))
+        return await self.do(lambda committer: committer.closings(tenant))
 
-    async def _do(self, task: Callable[[Committer], T]) -> T:
+    async def do(self, task: Callable[[Committer], T]) -> T:
+        """Something else that is done on the intake's thread, by itself, in its turn. It must not take long."""
         done: T = await self._put(task, 0)
         return done
 
@@ -174,7 +177,8 @@ class Intake:
         try:
             index = open_index(self._index)
             try:
-                committer = Committer(journal, index, JournalReader(self._journals), self._clock)
+                reader = JournalReader(self._journals)
+                committer = Committer(journal, index, reader, self._clock, leaving=self.leaving)
                 committer.catch_up(self._closing.is_set)
                 self._committer = committer
                 self._refusal = None

@@ -158,7 +158,8 @@ class Ledger:
             if not fresh:
                 return 0
             first = fresh[0]
-            if first.seq != position + 1 or first.chain != chain_next(chain, head_json(first.seq, first.record)):
+            head = head_json(first.seq, first.record, first.payload_sha256)
+            if first.seq != position + 1 or first.chain != chain_next(chain, head):
                 raise _not_continued(stream, position)
             fold(db, fresh)
             place = (stream, fresh[-1].seq, fresh[-1].chain.hex())

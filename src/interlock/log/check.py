@@ -2,10 +2,12 @@
 
 Pure. It does not know how a record is stored: adapters hand it a head, a payload and a chain value as bytes.
 An **erased** payload is stored as zero bytes: the head still holds the hash of what stood there, so the chain holds.
-No payload can be appended empty, so erasure is always visible and never mistaken for a change.
+No payload can be appended empty, so erasure is always visible and never mistaken for a change. A **redacted** payload
+is another than the head says, and its hash is told from elsewhere (redaction.py).
 """
 
 import re
+from collections.abc import Callable
 from hashlib import sha256
 
 import msgspec
@@ -111,7 +113,19 @@ def check_count(count: int) -> None:
         raise LocalError(f"{count} records in one append, at most {RECORDS_MAX}", field="records")
 
 
-def restore(stream: str, seq: int, previous: bytes, head: bytes, payload: bytes, chain: bytes) -> Stored:
+Redacted = Callable[[int], str | None]
+"""By seq, the hash (hex) of the payload that stands in the place of the one that was appended; None: none does."""
+
+
+def restore(
+    stream: str,
+    seq: int,
+    previous: bytes,
+    head: bytes,
+    payload: bytes,
+    chain: bytes,
+    redacted: Redacted = lambda seq: None,
+) -> Stored:
     """The record that should stand at `seq` after chain value `previous`, from its stored bytes.
 
     An erased record comes back with `payload == b""`.
@@ -126,9 +140,11 @@ def restore(stream: str, seq: int, previous: bytes, head: bytes, payload: bytes,
         raise LogCorrupt(stream, seq, f"seq {found.seq} stands where {seq} belongs: records were removed or reordered")
     if chain_next(previous, head) != chain:
         raise LogCorrupt(stream, seq, "the chain does not hold: this record or one before it was changed")
-    if payload and sha256(payload).hexdigest() != found.payload_sha256:
+    is_there = bool(payload) and (digest := sha256(payload).hexdigest()) == found.payload_sha256
+    if payload and not is_there and redacted(seq) != digest:
         raise LogCorrupt(stream, seq, "the payload does not match its hash")
     if found.schema > SCHEMA:
         raise LogCorrupt(stream, seq, f"schema {found.schema} is newer than this version reads ({SCHEMA})")
     record = Record(id=found.id, type=found.type, at_ns=at_ns, payload=payload, schema=found.schema)
-    return Stored(stream=stream, seq=seq, record=record, chain=chain)
+    said = "" if is_there else found.payload_sha256
+    return Stored(stream=stream, seq=seq, record=record, chain=chain, payload_sha256=said)

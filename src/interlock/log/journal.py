@@ -315,6 +315,11 @@ class Journal(Log):
         synced = loop.run_in_executor(None, _sync_and_close, os.dup(self._file.fd))
         synced.add_done_callback(lambda result: self._degrade() if result.exception() and not self._closed else None)
 
+    def rotate(self) -> None:
+        """Begin the next segment as soon as may be: what stands so far is sealed, by a thread, unless one is at it."""
+        if self._file.size_bytes and not (self._sealer and self._sealer.is_alive()):
+            self._rotate()
+
     def _rotate(self) -> None:
         low_water = self._low_water() if self._low_water else 1
         try:

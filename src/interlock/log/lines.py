@@ -20,6 +20,7 @@ LINE_BYTES_MAX = PAYLOAD_BYTES_MAX + 8192
 """Prefix, head (id and type escaped at worst six bytes for one) and the largest payload."""
 
 _BODY_FROM = 17
+_NEWLINE = ord("\n")
 
 Done = Callable[[LogUnavailable | None], None]
 
@@ -67,17 +68,21 @@ def chain_of(line: bytes) -> bytes:
     return bytes.fromhex(line[_BODY_FROM:PREFIX_BYTES].decode())
 
 
-def parse(line: bytes) -> tuple[bytes, bytes, bytes]:
-    """Chain value, head and payload of a line with its newline.
+def parse(text: bytes | bytearray, start: int = 0, end: int | None = None) -> tuple[bytes, bytes, bytes]:
+    """Chain value, head and payload of the line that stands there with its newline; of it, only these are copied.
 
     Raises: ValueError: it is not exactly what `frame` would write; the message says what is wrong.
     """
-    tab = line.find(b"\t", PREFIX_BYTES + 1)
-    if line.find(b"\t") != PREFIX_BYTES or tab < 0 or line.find(b"\t", tab + 1) >= 0:
+    end = len(text) if end is None else end
+    head_from = start + PREFIX_BYTES + 1
+    tab = text.find(b"\t", head_from, end)
+    if text.find(b"\t", start, end) != head_from - 1 or tab < 0 or text.find(b"\t", tab + 1, end) >= 0:
         raise ValueError("this is not a line of the journal")
-    if line[:_BODY_FROM] != b"%016x " % (len(line) << 32 | crc32(line[_BODY_FROM:-1])) or line[-1:] != b"\n":
+    view = memoryview(text)
+    prefix, crc = view[start : head_from - 1].tobytes(), crc32(view[start + _BODY_FROM : end - 1])
+    if prefix[:_BODY_FROM] != b"%016x " % (end - start << 32 | crc) or view[end - 1] != _NEWLINE:
         raise ValueError("length or CRC do not match the line")
-    chain = chain_of(line)
-    if chain.hex().encode() != line[_BODY_FROM:PREFIX_BYTES]:
+    chain = chain_of(prefix)
+    if chain.hex().encode() != prefix[_BODY_FROM:]:
         raise ValueError("the chain value is not as it was written")
-    return chain, line[PREFIX_BYTES + 1 : tab], line[tab + 1 : -1]
+    return chain, view[head_from:tab].tobytes(), view[tab + 1 : end - 1].tobytes()

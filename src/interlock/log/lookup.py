@@ -21,6 +21,7 @@ from interlock.log.segments import (
     position_after,
     position_before,
     read_seal,
+    redacted_in,
     seal_numbers,
     segment_path,
 )
@@ -55,7 +56,7 @@ def record_at(root: Path, stream: str, seq: int) -> Stored | None:
             before = segment.line(offset)
             offset, previous = offset + len(before), segment.parsed(before)[0]
         chain, head, payload = segment.parsed(segment.line(offset))
-        return restore(stream, seq, previous, head, payload, chain)
+        return restore(stream, seq, previous, head, payload, chain, segment.redacted)
 
 
 def _segment_of(directory: Path, stream: str, seq: int) -> tuple[int, Position] | None:
@@ -91,6 +92,7 @@ class _Segment:
         self._stream = stream
         self._seq = seq
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.redacted = redacted_in(path, stream)
 
     def close(self) -> None:
         os.close(self._fd)

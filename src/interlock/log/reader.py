@@ -38,6 +38,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     """Of the segment."""
     offset_bytes: int
+    inode: int
+    """Of its file: one that was written anew (redaction.py) has its lines elsewhere."""
     position: Position
 
 
@@ -67,7 +69,7 @@ class Tail:
         if reader is None:
             return self._resume
         position = Position(seq=reader.seq, chain=reader.chain)
-        return Place(number=self._number, offset_bytes=reader.offset_bytes, position=position)
+        return Place(number=self._number, offset_bytes=reader.offset_bytes, inode=reader.inode, position=position)
 
     def close(self) -> None:
         """Waits for a `poll` on another thread to end."""
@@ -122,11 +124,15 @@ class Tail:
         return True
 
     def _open_at(self, place: Place) -> bool:
-        """Go on where a reader stopped, unless that segment was dropped since."""
+        """Go on where a reader stopped, unless that segment was dropped or written anew since."""
         path = segment_path(self._directory, place.number)
         try:
             self._reader = SegmentReader(path, self._stream, place.position, place.offset_bytes)
         except FileNotFoundError:
+            return False
+        if self._reader.inode != place.inode:
+            self._reader.close()
+            self._reader = None
             return False
         self._number = place.number
         return True

@@ -44,6 +44,8 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     record: Record
     chain: bytes
     """32 bytes: the chain value after this record."""
+    payload_sha256: str = ""
+    """Hex: what the head says, where the payload is another now (erased, or redacted: `redaction`); else empty."""
 
 
 class Appended(msgspec.Struct, frozen=True):
@@ -67,8 +69,8 @@ def chain_start(stream: str) -> bytes:
     return sha256(b"interlock/1\0" + stream.encode()).digest()
 
 
-def head_json(seq: int, record: Record) -> bytes:
-    """The head as it is hashed and stored."""
+def head_json(seq: int, record: Record, payload_sha256: str = "") -> bytes:
+    """The head as it is hashed and stored. `payload_sha256`: as `Stored` has it."""
     return msgspec.json.encode(
         {
             "seq": seq,
@@ -76,7 +78,7 @@ def head_json(seq: int, record: Record) -> bytes:
             "type": record.type,
             "at_ns": str(record.at_ns),
             "schema": record.schema,
-            "payload_sha256": sha256(record.payload).hexdigest(),
+            "payload_sha256": payload_sha256 or sha256(record.payload).hexdigest(),
         }
     )
 

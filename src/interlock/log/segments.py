@@ -2,6 +2,7 @@
 
     NNNNNNNN.seg     lines (interlock.log.lines); the highest number is the one being written
     NNNNNNNN.seal    JSON: what the segment holds and how it hangs in the chain; it outlives a dropped segment
+    NNNNNNNN.new     a segment that is being written in another's place (redaction.py)
     lock             held with flock by the owner
     reserve          preallocated room (interlock.log.reserve)
 
@@ -10,12 +11,13 @@ A reader here only reads; sealing and dropping are the owner's. Nothing here kno
 
 import hashlib
 import os
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
 import msgspec
 
-from interlock.log.check import LogCorrupt, decode_head, restore
+from interlock.log.check import LogCorrupt, Redacted, decode_head, restore
 from interlock.log.lines import LINE_BYTES_MAX, chain_of, overruns, parse
 from interlock.log.record import Stored, chain_start
 
@@ -23,6 +25,7 @@ OPENED = "journal.opened"
 """Type of the record that each owner writes first."""
 
 _TAIL = 32 * 1024  # holds the last line of nearly every segment; it is looked for at each poll
+_CHUNK_MIN = 4096
 _CHUNK = 256 * 1024  # some 300 ordinary records: a few milliseconds of work between two looks at the event loop
 
 
@@ -45,6 +48,15 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True):
     """The highest epoch of an owner so far."""
     check: str = ""
     """Hex SHA-256 of this seal with `check` empty."""
+
+
+class RedactedSeal(Seal, frozen=True, kw_only=True):
+    """Of a segment some of whose payloads were put in place of others (redaction.py)."""
+
+    redacted: dict[str, str]
+    """By seq, hex SHA-256 of the payload that stands there."""
+    was_sha256: str
+    """Hex, of the file before: until it is renamed, the old one is there beside this seal."""
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -93,7 +105,7 @@ def read_seal(directory: Path, number: int, stream: str) -> Seal | None:
     except FileNotFoundError:
         return None
     try:
-        seal = msgspec.json.decode(text, type=Seal)
+        seal = msgspec.json.decode(text, type=RedactedSeal if b'"redacted":' in text else Seal)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise LogCorrupt(stream, 0, f"the seal of segment {number} cannot be read: {error}") from error
     if seal.stream != stream or text != _encode(seal):
@@ -165,9 +177,13 @@ class SegmentReader:
         """
         self._stream = stream
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._redacted = redacted_in(path, stream)
+        self.inode = os.fstat(self._fd).st_ino
         self.seq = start.seq
         self.chain = start.chain
         self.offset_bytes = offset_bytes
+        self._chunk = bytearray(_CHUNK_MIN)
+        """One for all reads, as large as they need: memory that is asked for anew costs more than what is read."""
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -183,40 +199,67 @@ class SegmentReader:
 
         Raises: LogCorrupt.
         """
-        size = _CHUNK
-        while True:
-            chunk = os.pread(self._fd, size, self.offset_bytes)
-            end = chunk.rfind(b"\n") + 1
-            if end or len(chunk) < size:
-                break
-            if size > LINE_BYTES_MAX:
-                raise LogCorrupt(self._stream, self.seq + 1, "no line of a journal is this long")
-            size *= 2
-        if not end and overruns(chunk):
+        filled, end = self._read()
+        if not end and overruns(bytes(self._chunk[:filled])):
             raise LogCorrupt(self._stream, self.seq + 1, "the line does not end where it says")
-        if not chunk and self.rest_bytes() < 0:
+        if not filled and self.rest_bytes() < 0:
             raise LogCorrupt(self._stream, self.seq, "the file was cut before this record's end")
         records: list[Stored] = []
-        for line in chunk[:end].split(b"\n")[:-1]:
-            if self.seq == until:
-                break
+        start = 0
+        while start < end and self.seq != until:
+            next_start = self._chunk.index(b"\n", start) + 1
             try:
-                records.append(self._take(line + b"\n"))
+                records.append(self._take(start, next_start))
             except LogCorrupt:
                 if not records:
                     raise
                 break  # what holds is handed out first; the next poll begins with the damage
+            start = next_start
         return records
 
-    def _take(self, line: bytes) -> Stored:
+    def _read(self) -> tuple[int, int]:
+        """How much of the chunk is filled, and where its last whole line ends; 0: there is none. Raises: LogCorrupt."""
+        while True:
+            filled = os.preadv(self._fd, [self._chunk], self.offset_bytes)
+            end = self._chunk.rfind(b"\n", 0, filled) + 1
+            if filled < len(self._chunk) or (end and filled >= _CHUNK):
+                return filled, end
+            if filled > LINE_BYTES_MAX:
+                raise LogCorrupt(self._stream, self.seq + 1, "no line of a journal is this long")
+            self._chunk = bytearray(2 * filled)
+
+    def _take(self, start: int, end: int) -> Stored:
         try:
-            chain, head, payload = parse(line)
+            chain, head, payload = parse(self._chunk, start, end)
         except ValueError as error:
             raise LogCorrupt(self._stream, self.seq + 1, str(error)) from error
-        stored = restore(self._stream, self.seq + 1, self.chain, head, payload, chain)
+        stored = restore(self._stream, self.seq + 1, self.chain, head, payload, chain, self._redacted)
         self.seq, self.chain = stored.seq, chain
-        self.offset_bytes += len(line)
+        self.offset_bytes += end - start
         return stored
+
+
+def redacted_in(path: Path, stream: str) -> Redacted:
+    """What a segment's seal says of its payloads. The seal is read when that is asked, and again when it has changed.
+
+    Raises, when it is called: LogCorrupt: the seal was changed.
+    """
+    said: Mapping[str, str] = {}
+    seen = 0
+
+    def digest_of(seq: int) -> str | None:
+        nonlocal said, seen
+        sealed = path.with_suffix(".seal")
+        try:
+            changed = sealed.stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+        if changed != seen:
+            seal = read_seal(path.parent, int(path.stem), stream)
+            said, seen = seal.redacted if isinstance(seal, RedactedSeal) else {}, changed
+        return said.get(str(seq))
+
+    return digest_of
 
 
 def last_line(path: Path, stream: str) -> tuple[bytes, int, bytes]:

@@ -2,7 +2,8 @@
 
 Reads a stopped or a running directory, takes no lock and writes nothing. It finds a record that was changed, removed or
 reordered, and names it; that the newest records of a stream were cut off, or all written anew, it finds only against
-what somebody attests (interlock.proof). Erased payloads verify: the chain covers their hashes.
+what somebody attests (interlock.proof). Erased payloads verify: the chain covers their hashes. So do redacted ones, if
+the stream itself says what stands there (redaction.py).
 """
 
 import hashlib
@@ -16,10 +17,12 @@ from urllib.parse import quote
 import msgspec
 
 from interlock.log.check import LogCorrupt
-from interlock.log.reader import journal_directories
+from interlock.log.reader import Tail, journal_directories
 from interlock.log.record import Stored, chain_start
+from interlock.log.redaction import REDACTED, Redaction
 from interlock.log.segments import (
     Position,
+    RedactedSeal,
     Seal,
     SegmentReader,
     read_seal,
@@ -78,6 +81,8 @@ class StreamReport(msgspec.Struct, frozen=True, kw_only=True):
     """The chain value there."""
     erased: int
     """Records whose payload was erased."""
+    redacted: int = 0
+    """Records whose payload was put in another's place, as the stream says."""
     torn_bytes: int
     """Of an unfinished last line: being written now, or cut at the next start."""
     attested: int
@@ -106,6 +111,10 @@ class _Walk:
         self._next = next(attested, None)
         self._attested = 0
         self._records = self._erased = self._torn_bytes = 0
+        self._redacted: dict[int, str] = {}
+        """By seq, hex SHA-256 of a payload that is another than its head says."""
+        self._told: dict[int, str] = {}
+        """The same, as records of the stream tell."""
         self._at = Position(seq=0, chain=chain_start(stream))
         self._first = 1
 
@@ -123,9 +132,11 @@ class _Walk:
         try:
             for number in sorted({*segment_numbers(directory), *seal_numbers(directory)}):
                 self._segment(directory, number)
+            if any(self._untold()):
+                self._read_on(directory)
         except LogCorrupt as error:
             return self._report(Problem(error.stream, error.seq or self._at.seq + 1, error.what))
-        return self._report(*self._cut_off())
+        return self._report(*self._untold(), *self._cut_off())
 
     def _segment(self, directory: Path, number: int) -> None:
         seal = read_seal(directory, number, self._stream)
@@ -160,7 +171,9 @@ class _Walk:
         if seal.last_seq != self._at.seq or seal.chain != self._at.chain.hex():
             raise self._corrupt(f"segment {number} does not end where its seal says (seq {seal.last_seq})")
         if seal.sha256 != digest or seal.bytes != path.stat().st_size:
-            raise self._corrupt(f"segment {number} is not the file that was sealed")
+            newer = read_seal(path.parent, number, self._stream)  # perhaps a redaction came between
+            if not isinstance(newer, RedactedSeal) or digest not in (newer.sha256, newer.was_sha256):
+                raise self._corrupt(f"segment {number} is not the file that was sealed")
 
     def _count(self, stored: Stored) -> None:
         self._at = Position(seq=stored.seq, chain=stored.chain)
@@ -168,6 +181,10 @@ class _Walk:
             self._compare()
         self._records += 1
         self._erased += not stored.record.payload
+        if stored.payload_sha256 and stored.record.payload:
+            self._redacted[stored.seq] = hashlib.sha256(stored.record.payload).hexdigest()
+        if stored.record.type == REDACTED and stored.record.payload:
+            self._told.update(self._redaction(stored).records)
         if self._progress and self._records % _PROGRESS_EVERY == 0:
             self._progress(self._stream, self._records)
 
@@ -190,6 +207,27 @@ class _Walk:
             what = f"the stream ends at {self._at.seq}, and {furthest.by} attests {furthest.seq}: records were cut off"
             yield Problem(self._stream, self._at.seq + 1, what)
 
+    def _redaction(self, stored: Stored) -> Redaction:
+        try:
+            return msgspec.json.decode(stored.record.payload, type=Redaction)
+        except msgspec.DecodeError as error:
+            raise LogCorrupt(self._stream, stored.seq, f"it does not say what was redacted: {error}") from error
+
+    def _read_on(self, directory: Path) -> None:
+        """What was told since this began, while the owner goes on."""
+        with closing(Tail(directory, self._stream, self._at.seq)) as tail:
+            while batch := tail.poll():
+                for stored in batch:
+                    if stored.record.type == REDACTED and stored.record.payload:
+                        self._told.update(self._redaction(stored).records)
+
+    def _untold(self) -> Iterator[Problem]:
+        """The first payload that was put in another's place, and no record says so."""
+        for seq, digest in self._redacted.items():
+            if self._told.get(seq) != digest:
+                yield Problem(self._stream, seq, "its payload was changed, and no record of the stream says why")
+                return
+
     def _corrupt(self, what: str) -> LogCorrupt:
         return LogCorrupt(self._stream, self._at.seq + 1, what)
 
@@ -203,6 +241,7 @@ class _Walk:
             head=self._at.seq,
             chain_hex=self._at.chain.hex(),
             erased=self._erased,
+            redacted=len(self._redacted),
             torn_bytes=self._torn_bytes,
             attested=self._attested,
             problems=list(problems),

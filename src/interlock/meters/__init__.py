@@ -7,6 +7,7 @@ from interlock.meters.finding import Entry, Wanted
 from interlock.meters.query import Found, Query, Row
 from interlock.meters.service import Meters
 from interlock.meters.settings import Rule, Settings, Store
+from interlock.meters.staying import what_stays
 from interlock.meters.windows import Size
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "Store",
     "Version",
     "Wanted",
+    "what_stays",
 ]

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Asking:
-    """Of one event loop."""
+    """Of one process; asked on one event loop."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="questions")

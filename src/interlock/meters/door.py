@@ -9,6 +9,7 @@ from typing import Any
 
 from interlock.errors import LocalError
 from interlock.intake import Event, Origin, Refused
+from interlock.meters.catalog import Catalog
 from interlock.meters.definition import Version
 from interlock.meters.measure import Lens, Reader, Who
 
@@ -69,3 +70,23 @@ class Door:
                     id=event.id,
                 ),
             )
+
+
+class Doors:
+    """Of all tenants."""
+
+    def __init__(self) -> None:
+        self._doors: dict[str, Door] = {}
+
+    def adopt(self, catalog: Catalog) -> None:
+        """Their meters as they stand."""
+        self._doors = {
+            tenant: held if (held := self._doors.get(tenant)) and held.versions == newest else Door(newest)
+            for tenant in catalog.tenants
+            if (newest := catalog.newest(tenant))
+        }
+
+    def admit(self, origin: Origin, items: Sequence[Event | Refused]) -> list[Event | Refused]:
+        """As `Door.admit`; all, where a tenant has no meters."""
+        door = self._doors.get(origin.tenant)
+        return door.admit(origin, items) if door else list(items)

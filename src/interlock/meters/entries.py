@@ -15,6 +15,9 @@ from interlock.meters.measure import Event
 from interlock.meters.movements import Movement
 from interlock.tables import Table
 
+ROW_BYTES = 2000
+_TIMES_MAX = 10_000
+_WHOLE_CHARS = len("2026-11-28T10:00:00Z")
 DAY_US = 24 * 3600 * 1_000_000
 
 EVENTS = Table(
@@ -66,6 +69,16 @@ class _Named(Event, gc=False):
 _names = msgspec.json.Decoder(list[_Named]).decode
 
 
+class _WholeSeconds(dict[str, int]):
+    """A time without a fraction to Unix microseconds; events that come together have many alike."""
+
+    def __missing__(self, text: str) -> int:
+        if len(self) >= _TIMES_MAX:
+            self.clear()
+        found = self[text] = time_us(text)
+        return found
+
+
 class Entries:
     """Rows that are not written down yet."""
 
@@ -73,27 +86,40 @@ class Entries:
         self.columns: dict[str, list[Any]] = {name: [] for name, _ in EVENTS.columns}
         self.bytes = 0
         """Of the events' JSON."""
+        self._whole_us = _WholeSeconds()
 
     def __len__(self) -> int:
         return len(self.columns["n"])
+
+    @property
+    def weight(self) -> int:
+        """In rows; so many bytes of events weigh as much as one."""
+        return max(len(self), self.bytes // ROW_BYTES)
 
     def add(self, movement: Movement, closings: Closings) -> None:
         """A row for each of its events."""
         raw, named, who = _events(movement.events), _names(movement.events), movement.who
         count = len(named)
-        times = [time_us(event.time) if event.time else movement.default_us for event in named]
-        placed = [movement.place(closings, time) for time in times]
+        whole_us, default_us = self._whole_us, movement.default_us
+        times = [
+            whole_us[text] if len(text) == _WHOLE_CHARS else time_us(text) if text else default_us
+            for text in [event.time for event in named]
+        ]
+        periods = [""] * count
+        if movement.sign < 0 or who.tenant in closings:
+            placed = [movement.place(closings, time) for time in times]
+            times, periods = [at_us for at_us, _ in placed], [period for _, period in placed]
         new: Mapping[str, Sequence[Any]] = {
             "tenant": [who.tenant] * count,
-            "day": [at_us // DAY_US for at_us, _ in placed],
-            "counts_at": [at_us for at_us, _ in placed],
-            "corrects": [corrects for _, corrects in placed],
+            "day": [at_us // DAY_US for at_us in times],
+            "counts_at": times,
+            "corrects": periods,
             "n": [movement.sign] * count,
             "type": [event.type for event in named],
             "subject": [event.subject for event in named],
             "source": [event.source for event in named],
             "id": [event.id for event in named],
-            "event": [bytes(event).decode() for event in raw],
+            "event": [str(event, "utf-8") for event in raw],
             "principal": [who.principal] * count,
             "application": [who.application] * count,
             "installation": [who.installation] * count,

@@ -12,7 +12,8 @@ from interlock.meters.definition import Version
 from interlock.meters.entries import DAY_US, EVENTS, PERIODS, Entries
 from interlock.meters.horizons import NOTHING, Left
 from interlock.meters.movements import closed, movements
-from interlock.meters.rollups import COLUMNS, DAY_MINUTES, KEYS, Fold, Rows, columns_of, copied
+from interlock.meters.rollups import Fold
+from interlock.meters.rows import COLUMNS, DAY_MINUTES, KEYS, Rows, columns_of
 from interlock.tables import Table
 
 ROLLUPS = Table(
@@ -67,7 +68,7 @@ class Group:
             return
         for key, rows in self.fold.rows.items():
             if day := self._left.before(ROLLUPS.name, self.versions[key].tenant, self.seq):
-                self.fold.rows[key] = {row: n for row, n in rows.items() if row[0] >= day * DAY_MINUTES}
+                self.fold.rows[key] = rows.since(day * DAY_MINUTES)
         if entries is not None:
             entries.leave_out(lambda tenant: self._left.before(EVENTS.name, tenant, self.seq))
 
@@ -112,8 +113,4 @@ class Periods:
 
 def rollup_columns(rows: Mapping[str, Rows]) -> dict[str, list[Any]]:
     """All rows that say anything, as COLUMNS."""
-    columns: dict[str, list[Any]] = {name: [] for name, _ in COLUMNS}
-    for version, held in rows.items():
-        for name, cells in columns_of(version, [row for row in copied(held) if any(row[1:])]).items():
-            columns[name] += cells
-    return columns
+    return columns_of(*(held.held() for held in rows.values()))

@@ -134,6 +134,17 @@ class Keeper:
             _log.warning("%s", self.problem)
         return True
 
+    def settle(self, tables: Tables) -> None:
+        """Bring a move to an archive that is under way to its end: its files must not change before.
+
+        Raises: TransientError: it cannot be now.
+        """
+        if self.busy or tables.moving:
+            self._again_ns, self._done, self.problem = 0, None, ""
+            while self.step(tables):
+                if self.problem:
+                    raise TransientError(self.problem, code="view_unavailable")
+
     def wishes(self) -> list[Wish]:
         """In the order in which they are done: what is to be dropped must not reach an archive before."""
         settings = self.settings or Settings()

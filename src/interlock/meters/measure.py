@@ -39,9 +39,10 @@ class Event(msgspec.Struct, gc=False):
     subject: str | None = None
     time: str = ""
     _minute: str = ""
-    """`YYYY-MM-DDTHH:MM`, where it counts. No event has an attribute of that name, nor of the next."""
+    """`YYYY-MM-DDTHH:MM`, where it counts, if not at its own time. No event has an attribute of that name, nor of the
+    next."""
     _ordinal: int = 0
-    """In the order of counting."""
+    """In the order of counting; set where a reader is `ordered`."""
 
 
 class Who(NamedTuple):
@@ -55,12 +56,12 @@ class Who(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Some events by one meter: of each list, one place an event."""
+    """Some events by one meter: in each list, one place an event."""
 
     events: Sequence[Any]
     """Those that the filters leave."""
-    groups: Sequence[tuple[str | None, ...]]
-    """In the order of `Meter.group_by`; None: the event does not say."""
+    groups: Sequence[Sequence[str | None]]
+    """A list for each of `Meter.group_by`, in its order; None: the event does not say."""
     quantities: Sequence[int]
     """In PICO; of count and unique_count 0."""
     items: Sequence[str | None]
@@ -92,7 +93,8 @@ class _Quantities(dict[bytes, int]):
         self._field, self._negative = field, negative
 
     def __missing__(self, raw: bytes) -> int:
-        quantity = _quantity(raw, self._field)
+        whole = raw.isdigit() and len(raw) <= DIGITS  # as most are
+        quantity = int(raw) * PICO if whole else _quantity(raw, self._field)
         if quantity < 0 and not self._negative:
             raise LocalError(f"{self._field} is negative, which the meter does not allow", field=self._field)
         if len(self) >= _CACHED_MAX:
@@ -145,9 +147,7 @@ class Lens:
             texts = place.read(events, who, raws)
             events = [event for event, text in zip(events, texts, strict=True) if text in allowed]
         count = len(events)
-        groups: Sequence[tuple[str | None, ...]] = [()] * count
-        if self._groups:
-            groups = list(zip(*[place.read(events, who, raws) for place in self._groups], strict=True))
+        groups = [place.read(events, who, raws) for place in self._groups]
         items: Sequence[str | None] = self._item.read(events, who, raws) if self._item else [None] * count
         quantities: Sequence[int] = [0] * count
         if self._value and self._quantities is not None:
@@ -164,11 +164,13 @@ class Reader:
         for version in versions:
             self.lenses.setdefault(version.meter.event_type, []).append(Lens(version))
         lenses = [lens for of_type in self.lenses.values() for lens in of_type]
+        self.ordered = any(lens.version.meter.aggregation == "latest" for lens in lenses)
+        """Whether the order of events matters."""
         names = sorted({path.keys[0] for lens in lenses for path in lens.paths if path.keys})
         self._getters = {name: attrgetter(f"data.f{place}") for place, name in enumerate(names)}
-        self._decode: Callable[[bytes], list[Any]] = msgspec.json.Decoder(list[_shape(names)]).decode  # type: ignore[misc]  # made at run time
+        self._decode: Callable[[bytes | msgspec.Raw], list[Any]] = msgspec.json.Decoder(list[_shape(names)]).decode  # type: ignore[misc]  # made at run time
 
-    def events(self, text: bytes) -> list[Any]:
+    def events(self, text: bytes | msgspec.Raw) -> list[Any]:
         """The events of a JSON list, as the ledger stores them: `Event` with `data`."""
         return self._decode(text)
 
@@ -212,8 +214,6 @@ def _scalar(raw: bytes) -> str | None:
 
 def _quantity(raw: bytes, field: str) -> int:
     """A number, or a string that holds one, in PICO. Raises: LocalError."""
-    if raw.isdigit() and len(raw) <= DIGITS:
-        return int(raw) * PICO
     text = _scalar(raw)
     if text is None or raw[:1] in b"tf":
         raise LocalError(f"{field} has to be a number" + ("" if raw else ", and is not there"), field=field)

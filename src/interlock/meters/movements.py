@@ -14,7 +14,7 @@ from interlock.errors import InterlockError
 from interlock.intake import records
 from interlock.intake.periods import Closed
 from interlock.intake.placing import Closing, Closings
-from interlock.intake.records import Corrected, Payload
+from interlock.intake.records import Corrected
 from interlock.log import Stored
 from interlock.meters.measure import Who
 
@@ -23,13 +23,27 @@ PLACES = 1 << 10
 _EPOCH = datetime(1970, 1, 1)
 
 
+class _Counted(msgspec.Struct):
+    """Of a `Payload`, what is folded: keys and contents are passed over."""
+
+    tenant: str
+    principal: str
+    key_id: str
+    application: str
+    installation: str
+    events: msgspec.Raw
+
+
+_counted = msgspec.json.Decoder(_Counted).decode
+
+
 class Movement(NamedTuple):
     """Events of one record that all count, or all count no more."""
 
     who: Who
     sign: int
     """Plus or minus one."""
-    events: bytes
+    events: bytes | msgspec.Raw
     """A JSON list, as the log holds them."""
     at_us: int
     seq: int
@@ -43,11 +57,11 @@ class Movement(NamedTuple):
         """The time of an event that names none: of the record that counted it."""
         return self.original[0] if self.original else self.at_us
 
-    def ordinal(self, place: int) -> int:
-        """Of the event at that place, in the order of counting; of a reversal the original's."""
-        if self.original:
-            return self.original[1] * PLACES + self.original[2]
-        return self.seq * PLACES + self.first + place
+    @property
+    def first_ordinal(self) -> int:
+        """Of the first event, in the order of counting; of a reversal, which has one, the original's."""
+        seq, place = self.original[1:] if self.original else (self.seq, self.first)
+        return seq * PLACES + place
 
     def place(self, closings: Closings, time_us: int) -> tuple[int, str]:
         """Where an event of it counts (Unix microseconds), and the closed period that it belongs to, if any."""
@@ -64,15 +78,15 @@ def movements(stored: Stored) -> Iterator[Movement]:
         raise InterlockError(f"record {seq} was erased, so it cannot be folded again", code="log_corrupt")
     match stored.record.type:
         case records.COUNTED:
-            payload = msgspec.json.decode(stored.record.payload, type=Payload)
-            yield Movement(_who(payload), 1, bytes(payload.events), at_us, seq)
+            counted = _counted(stored.record.payload)
+            yield Movement(_who(counted), 1, counted.events, at_us, seq)
         case records.CORRECTED:
             corrected = msgspec.json.decode(stored.record.payload, type=Corrected)
             events = msgspec.json.decode(corrected.events, type=list[msgspec.Raw])
             original = corrected.originals[0]
             who = _who(corrected)
-            counted = (original.at_ns // 1000, original.seq, original.place)
-            yield Movement(who, -1, b"[%b]" % bytes(events[0]), at_us, seq, original=counted)
+            where = (original.at_ns // 1000, original.seq, original.place)
+            yield Movement(who, -1, b"[%b]" % bytes(events[0]), at_us, seq, original=where)
             if events[1:]:
                 yield Movement(who, 1, b"[%b]" % bytes(events[1]), at_us, seq, first=1)
 
@@ -90,5 +104,5 @@ def time_text(time_us: int) -> str:
     return (_EPOCH + timedelta(microseconds=time_us)).isoformat() + "Z"
 
 
-def _who(payload: Payload) -> Who:
+def _who(payload: _Counted | Corrected) -> Who:
     return Who(payload.tenant, payload.principal, payload.application, payload.installation, payload.key_id)

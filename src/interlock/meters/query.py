@@ -17,7 +17,7 @@ from interlock.intake.placing import Closing
 from interlock.meters.definition import Version
 from interlock.meters.finding import Entry, Wanted, find
 from interlock.meters.measure import PICO
-from interlock.meters.rollups import ADDED, COLUMNS, decimal_text
+from interlock.meters.rows import ADDED, APART, COLUMNS, decimal_text
 from interlock.meters.windows import MINUTE_MAX, Size, windows, zone_of
 from interlock.units import divide_half_even
 
@@ -225,7 +225,7 @@ def _source(cursor: Any, version: Version, query: Query, rollups: Rollups) -> _S
     from numpy import array, int64
 
     asked = {_column(version, name) for name in (*query.by, *query.where)}
-    needed = {"minute", "n", "total", "unreadable", *asked, *_APART.get(version.meter.aggregation, ())}
+    needed = {"minute", "n", "total", "unreadable", *asked, *APART.get(version.meter.aggregation, ())}
     names = [name for name, _ in COLUMNS if name in needed]
     casts = [f"{name}::{type_} AS {name}" for name, type_ in COLUMNS if name in names]
     integers = {name for name, type_ in COLUMNS if type_ == "BIGINT" and name not in ("at_us", "ordinal")}
@@ -261,8 +261,6 @@ _VALUES = {
     "max": "max(value)",
     "latest": "arg_max(value, (at_us, ordinal))",
 }
-_APART = {"unique_count": ("item",), "min": ("value",), "max": ("value",), "latest": ("value", "at_us", "ordinal")}
-"""What has to be told apart before anything is taken of it, so that what was taken back is not there."""
 
 
 def _rows(cursor: Any, version: Version, query: Query, source: _Source, starts: Sequence[int]) -> list[Row]:
@@ -276,7 +274,7 @@ def _rows(cursor: Any, version: Version, query: Query, source: _Source, starts: 
     cursor.register("starts", {"start": array(starts[:-1], dtype=int64)})
     inner = f"SELECT start, {columns} FROM ({source.text}) AS r ASOF JOIN starts ON r.minute >= starts.start"
     grouped = ", ".join(["start", *keys])
-    if apart := _APART.get(aggregation):
+    if apart := APART.get(aggregation):  # before anything is taken of it, so that what was taken back is not there
         inner = (
             f"SELECT {grouped}, {', '.join(apart)}, sum(n) AS n FROM ({inner}) "
             f"GROUP BY {grouped}, {', '.join(apart)} HAVING sum(n) > 0"

@@ -142,12 +142,11 @@ def _write(tables: Tables, group: Group, periods: Periods, entries: Entries) -> 
     if tables.through[0] < group.seq:
         group.leave_out(entries)
         rows: Mapping[str, dict[str, list[object]]] = {
-            ROLLUPS.name: rollup_columns(group.fold.rows),
+            ROLLUPS.name: rollup_columns(group.fold.take()),
             EVENTS.name: entries.columns,
             PERIODS.name: periods.columns(),
         }
         tables.commit(rows, group.seq, group.chain, dict.fromkeys(group.versions, group.seq))
-        group.fold.rows = {key: {} for key in group.fold.rows}
         periods.new.clear()
     return Entries()
 

@@ -15,26 +15,29 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from interlock.clock import Clock
-from interlock.errors import InterlockError, LocalError, TransientError
+from interlock.errors import InterlockError, TransientError
 from interlock.intake import Event, Origin, Refused
 from interlock.intake.records import STREAM
+from interlock.log import Stored
 from interlock.log.reader import JournalReader
 from interlock.log.sqlite import SqliteLog
 from interlock.meters.answer import Answer, Listed, State, check_there, day_of
 from interlock.meters.asking import Asking
 from interlock.meters.catalog import Catalog
 from interlock.meters.definition import Version
-from interlock.meters.door import Door
+from interlock.meters.door import Doors
 from interlock.meters.entries import DAY_US, EVENTS, PERIODS, Entries
+from interlock.meters.erasing import Names, changes, ending
 from interlock.meters.finding import Wanted
 from interlock.meters.finding import check as check_wanted
 from interlock.meters.folding import ROLLUPS, Group, Periods, Sealed, rollup_columns
 from interlock.meters.horizons import first_day
 from interlock.meters.keeper import Keeper, Wish
 from interlock.meters.kept import Due, Kept, due_in, kept
+from interlock.meters.merging import Merging
 from interlock.meters.query import Engine, Query, Rollups, check
-from interlock.meters.rollups import DAY_MINUTES, columns_of, copied
-from interlock.meters.settings import Settings
+from interlock.meters.rows import DAY_MINUTES, columns_of
+from interlock.meters.settings import Settings, is_where
 from interlock.tables import Damaged, Tables
 from interlock.tables.manifest import File
 
@@ -49,8 +52,6 @@ WRITE_S = 60.0
 WAIT_S = 10.0
 """How long a question waits for the fold."""
 AGAIN_S = 2.0
-ROW_BYTES = 2000
-"""So many bytes of events weigh as much as a row."""
 WRITTEN = "written"
 """The note that counts the writings; a version's key has slashes."""
 
@@ -60,21 +61,30 @@ _log = logging.getLogger(__name__)
 class Meters:
     """One data directory's. `adopt` a catalog, `start`, then `ask`, then `close`."""
 
-    def __init__(self, journals: Path, place: Path, clock: Clock, log: SqliteLog | None = None) -> None:
+    def __init__(
+        self,
+        journals: Path,
+        place: Path,
+        clock: Clock,
+        log: SqliteLog | None = None,
+        names: Names = lambda erasure: None,
+    ) -> None:
         """Opens nothing.
 
         Args:
             journals: the root of the streams' directories. place: of the tables, unless the settings say another.
             log: where what leaves is written down; nothing is done before `configure`. None: nothing leaves.
+            names: of erasures that are not done.
         """
         self._directory = journals / STREAM
         self._reader = JournalReader(journals)
+        self._names = names
         self._clock = clock
         self.keeper = Keeper(place, log, self._reader, clock)
         self._catalog = Catalog()
         self._adopted_seq = 0
         self._wanted: Sequence[Version] = ()
-        self._doors: dict[str, Door] = {}
+        self._doors = Doors()
         self._engine = Engine()
         self._lock = threading.Lock()  # protects the rows that are not written, and which versions hold them
         self._main: Group | None = None
@@ -90,12 +100,11 @@ class Meters:
         self._written_ns = 0
         self._failed = False
         """Whether the last writing did."""
-        self._compact_ns = 0
-        """Not before."""
         self.problem = ""
         """Why nothing is folded; empty: it is, or will be soon."""
         self._asking = Asking()
         self._closing, self._wake = threading.Event(), threading.Event()
+        self._merging = Merging(clock, self._closing.is_set)
         self._thread = threading.Thread(target=self._run, name="meters", daemon=True)
 
     def start(self) -> None:
@@ -118,27 +127,26 @@ class Meters:
 
     def adopt(self, catalog: Catalog) -> None:
         """These are the meters from now on; to be said again when the catalog has changed."""
-        if catalog is self._catalog and catalog.seq == self._adopted_seq:
-            return
-        self._adopted_seq = catalog.seq
-        self._catalog, self._wanted = catalog, catalog.all()
-        self._doors = {
-            tenant: held if (held := self._doors.get(tenant)) and held.versions == newest else Door(newest)
-            for tenant in catalog.tenants
-            if (newest := catalog.newest(tenant))
-        }
-        self._wake.set()
+        if catalog is not self._catalog or catalog.seq != self._adopted_seq:
+            self._adopted_seq, self._catalog, self._wanted = catalog.seq, catalog, catalog.all()
+            self._doors.adopt(catalog)
+            self._wake.set()
 
     def admit(self, origin: Origin, items: Sequence[Event | Refused]) -> list[Event | Refused]:
         """A tenant's new events, those refused that one of its meters, as they stand now, cannot read."""
-        door = self._doors.get(origin.tenant)
-        return door.admit(origin, items) if door else list(items)
+        return self._doors.admit(origin, items)
 
     @property
     def seq(self) -> int:
         """The record of the log up to which the meters are folded."""
         main = self._main
         return main.seq if main else 0
+
+    @property
+    def written(self) -> int:
+        """The record up to which every version, and all else, is on the disk."""
+        tables, wanted = self._tables, [version.key for version in self._wanted]
+        return min([tables.through[0], *(tables.notes.get(key, 0) for key in wanted)]) if tables else 0
 
     def state(self, version: Version) -> State:
         """How far a version is."""
@@ -222,12 +230,13 @@ class Meters:
             if tables is None or main is None or version.key not in main.versions:  # it went in this very moment
                 raise TransientError("the meter cannot answer now; retry", code="not_ready")
             notes, files, horizons = tables.view(ROLLUPS.name, version.tenant, *days)
-            rows = copied(main.fold.rows[version.key], query.since or 0, query.until)
-            if self._sealed.number > notes.get(WRITTEN, 0):
-                rows += copied(self._sealed.rollups.get(version.key, {}), query.since or 0, query.until)
+            rows = [main.fold.rows[version.key]]
+            if self._sealed.number > notes.get(WRITTEN, 0) and version.key in self._sealed.rollups:
+                rows.append(self._sealed.rollups[version.key])
+            held = [some.held(query.since or 0, query.until) for some in rows]
         first = first_day(horizons, ROLLUPS.name, version.tenant)
         check_there(query.since, query.until, first * DAY_MINUTES, first)
-        rollups = Rollups(self._fetched(tables, files), columns_of(version.key, rows), first * DAY_MINUTES)
+        rollups = Rollups(self._fetched(tables, files), columns_of(*held), first * DAY_MINUTES)
         return Answer(version, self._engine.ask(version, query, rollups), first)
 
     def _run(self) -> None:
@@ -258,12 +267,12 @@ class Meters:
                 self._main, self._behind = Group((), self._directory, seq, chain, self.keeper.left), []
             self._written_ns = self._clock.monotonic_ns()
             self.problem = ""
-            while not self._closing.is_set() and self._is_where(settings):
+            while not self._closing.is_set() and is_where(settings, self.keeper.settings):
                 if self._damaged:
                     raise self._damaged
                 if not self.keeper.busy:  # a version that comes would have rows on both sides of what leaves
                     self._take_up()
-                if not (self._step() or self._step_behind() or self.keeper.step(tables) or self._compact()):
+                if not (self._step() or self._step_behind() or self.keeper.step(tables) or self._merging.step(tables)):
                     self._wake.wait(POLL_S)
                     self._wake.clear()
             self._write()
@@ -281,11 +290,6 @@ class Meters:
             for group in groups:
                 group.close()
             tables.close()
-
-    def _is_where(self, opened: Settings | None) -> bool:
-        """Whether the tables still stand where they were opened."""
-        now = self.keeper.settings
-        return now is opened or (now is not None and opened is not None and now.tables == opened.tables)
 
     def _take_up(self) -> None:
         """Versions that are new to this thread, each where it was left, and those that are gone."""
@@ -313,6 +317,7 @@ class Meters:
         assert main is not None
         batch = main.poll()
         for stored in batch:
+            self._erase(stored)
             with self._lock:
                 self._periods.apply(stored)
                 main.apply(stored, self._periods.closings, self._entries)
@@ -327,6 +332,7 @@ class Meters:
         main, group = self._main, self._behind[0]
         assert main is not None
         for stored in group.poll(main.seq) if group.seq < main.seq else []:
+            self._erase(stored)
             group.apply(stored, self._periods.closings)
             self._write_if_due()
         if group.seq >= main.seq:
@@ -336,23 +342,18 @@ class Meters:
             group.close()
         return True
 
-    def _compact(self) -> bool:
-        """Some merging; a disk without room for it leaves more files, and answers."""
-        assert self._tables is not None
-        now_ns = self._clock.monotonic_ns()
-        if now_ns < self._compact_ns:
-            return False
-        try:
-            return self._tables.compact(self._closing.is_set)
-        except (TransientError, LocalError) as error:
-            _log.warning("the meters' tables cannot be merged: %s", error)
-            self._compact_ns = now_ns + int(WRITE_S * 1e9)
-            return False
+    def _erase(self, stored: Stored) -> None:
+        """Before the last record of an erasure is folded, no row holds the names any more. It can be repeated."""
+        if (erasure := ending(stored, self._names)) and (tables := self._tables):
+            self._write()
+            self.keeper.settle(tables)
+            for table, change in changes(erasure).items():
+                tables.rewrite(table, erasure.tenant, change)
+            self._written_ns = 0  # soon, for whoever waits until it is on the disk
 
     def _write_if_due(self) -> None:
         """A disk that is full costs memory for a while, not answers. Raises: TransientError: too long."""
-        held = len(self._entries) + sum(group.fold.size for group in (self._main, *self._behind) if group)
-        held = max(held, self._entries.bytes // ROW_BYTES)
+        held = self._entries.weight + sum(group.fold.size for group in (self._main, *self._behind) if group)
         since_s = (self._clock.monotonic_ns() - self._written_ns) / 1e9
         if since_s < (AGAIN_S if self._failed else 0.0 if held >= ROWS_MAX else WRITE_S):
             return
@@ -377,9 +378,7 @@ class Meters:
         with self._lock:
             for group in groups:
                 group.leave_out(self._entries if group is main else None)
-            rows = {key: held for group in groups for key, held in group.fold.rows.items()}
-            for group in groups:
-                group.fold.rows = {key: {} for key in group.fold.rows}
+            rows = {key: held for group in groups for key, held in group.fold.take().items()}
             sealed = self._sealed = Sealed(number, rows, self._entries)
             self._entries = Entries()
         new = {

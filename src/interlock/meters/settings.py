@@ -63,3 +63,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def place(self, default: Path) -> str:
         """Of the tables, in a data directory in which they stand at `default`."""
         return self.tables.place or str(default)
+
+
+def is_where(one: Settings | None, other: Settings | None) -> bool:
+    """Whether the tables stand in the same place by both."""
+    return one is other or (one is not None and other is not None and one.tables == other.tables)

@@ -2,7 +2,7 @@
 
     manifest.json   whose, which period, the range of records, the chain value before it, the key, the counts
     heads           the heads of all records of the range, whoever's: they hold numbers, times and hashes, no names
-    payloads        NUMBER <tab> PAYLOAD of the tenant's records with an event in the period
+    payloads        NUMBER <tab> PAYLOAD of the tenant's records with an event in the period, and of its erasures
     checkpoints     the newest ones, linked; the last of them attests the range's end
     verify.py       verify_bundle.py, which imports nothing of Interlock
 
@@ -28,6 +28,7 @@ from interlock.intake.cloudevent import AHEAD_S_MAX
 from interlock.log import LogCorrupt, Stored
 from interlock.log.reader import JournalReader, last_seq
 from interlock.log.record import chain_next, head_json
+from interlock.log.redaction import REDACTED
 from interlock.log.segments import position_before, segment_numbers
 from interlock.proof import verify_bundle
 from interlock.proof.checkpoint import Checkpoint
@@ -162,13 +163,15 @@ def _write(
                 continue
             if not first:
                 first, before = stored.seq, last
-            head = head_json(stored.seq, record)
+            head = head_json(stored.seq, record, stored.payload_sha256)
             heads.write(head + b"\n")
             if chain_next(last, head) != stored.chain:
                 raise LogCorrupt(STREAM, stored.seq, "the record's head is of a version that this one cannot write")
             last = stored.chain
-            if count := _events_of(stored, tenant, period):
+            count = _events_of(stored, tenant, period)
+            if count or _tells_of(stored, tenant):
                 payloads.write(b"%d\t%b\n" % (stored.seq, record.payload))
+            if count:
                 of_type = counts.setdefault(record.type, Count())
                 of_type.records += 1
                 of_type.events += count
@@ -221,6 +224,14 @@ def _events_of(stored: Stored, tenant: str, period: Period) -> int:
     since, until, written = _moment(period.since_s), _moment(period.until_s), _moment(record.at_ns // _NS)
     # To the second, as texts in one spelling: see `cloudevent`.
     return sum(since[:19] <= (event.time or written)[:19] < until[:19] for event in events)
+
+
+def _tells_of(stored: Stored, tenant: str) -> bool:
+    """Whether a record says what an erasure put in the place of the tenant's payloads."""
+    record = stored.record
+    if record.type != REDACTED or not record.payload:
+        return False
+    return msgspec.json.decode(record.payload, type=_Whose).tenant == tenant
 
 
 def _moment(seconds: int) -> str:

@@ -106,16 +106,23 @@ def check_heads(lines: list[bytes], first: int, chain: bytes, attested: dict[int
     return heads
 
 
-def check_payloads(lines: list[bytes], manifest: Any, heads: dict[int, Any]) -> dict[str, Any]:
-    """By type of record how many records there are, and how many events of the period are in them."""
+def check_payloads(lines: list[bytes], manifest: Any, heads: dict[int, Any]) -> tuple[dict[str, Any], list[str]]:
+    """By type how many records there are and how many events of the period are in them; and what that leaves open."""
     tenant, before, keys = manifest["tenant"], 0, set()
     counts: dict[str, Any] = {}
+    replaced, told, erased = dict[int, str](), dict[int, str](), 0
     for line in lines:
         number, _, text = line.partition(b"\t")
         seq, head, payload = int(number), heads[int(number)], read_json(text)
-        check(sha256(text).hexdigest() == head["payload_sha256"], f"record {seq}: its payload was changed")
+        if sha256(text).hexdigest() != head["payload_sha256"]:
+            replaced[seq] = sha256(text).hexdigest()
         check(payload["tenant"] == tenant and seq > before, f"record {seq} stands twice, or is another tenant's")
-        before, count = seq, counts.setdefault(head["type"], {"records": 0, "events": 0})
+        before = seq
+        if head["type"] == "journal.redacted":  # it tells which payloads an erasure put in the place of others
+            check(seq not in replaced, f"record {seq}: its payload was changed")
+            told.update(payload["records"])
+            continue
+        count = counts.setdefault(head["type"], {"records": 0, "events": 0})
         count["records"] += 1
         written = (datetime(1970, 1, 1) + timedelta(microseconds=int(head["at_ns"]) // 1000)).isoformat()
         written_keys = b64decode(payload.get("keys", ""))
@@ -126,12 +133,16 @@ def check_payloads(lines: list[bytes], manifest: Any, heads: dict[int, Any]) -> 
                 keys.add(written_keys[:16])
             elif head["type"] in ("events.counted", "events.corrected"):
                 columns = f"{len(tenant)},{len(event['source'])}:{tenant}{event['source']}{event['id']}"
-                key = blake2b(columns.encode(), digest_size=16).digest()
-                good = key == written_keys[16 * place :][:16] and key not in keys
-                check(good, f"record {seq}: event {event['id']!r} of {event['source']!r} is counted twice")
+                key = written_keys[16 * place :][:16]
+                good = "erased" in event or key == blake2b(columns.encode(), digest_size=16).digest()
+                what = f"record {seq}: event {event['id']!r} of {event['source']!r} is counted twice"
+                check(good and key not in keys, what)
                 keys.add(key)
+            erased += "erased" in event
+    for seq, digest in replaced.items():
+        check(told.get(seq) == digest, f"record {seq}: its payload was changed")
     check(counts == manifest["counts"], f"the payloads hold {counts}, and the manifest says {manifest['counts']}")
-    return counts
+    return counts, [] if not erased else [f"not proved: what {erased} events said whose customers were erased since"]
 
 
 def verify(root: Path, key: str, kept: str) -> list[str]:
@@ -148,7 +159,7 @@ def verify(root: Path, key: str, kept: str) -> list[str]:
     attested: dict[int, str] = {}
     for tip in tips:
         check(attested.setdefault(tip["seq"], tip["chain"]) == tip["chain"], "two checkpoints contradict each other")
-    counts = check_payloads(
+    counts, more = check_payloads(
         lines["payloads"],
         manifest,
         check_heads(lines["heads"], first, bytes.fromhex(manifest["chain_before"]), attested, end),
@@ -163,6 +174,7 @@ def verify(root: Path, key: str, kept: str) -> list[str]:
         *(["proved: the checkpoint that you kept is of this same history"] if useful else []),
         *([] if key else ["not proved: whose key that is (compare it with the one you know: --key)"]),
         *([] if useful else ["not proved: that no other history was signed (keep a checkpoint: --checkpoint)"]),
+        *more,
         "not proved: that no record was held back (each answer that counted an event named its record)",
         f"not proved: anything after record {end}",
     ]

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from interlock.datadir import DataDir
+from interlock.errors import TransientError
 from interlock.intake import STREAM
+from interlock.intake.eraser import running
 from interlock.intake.records import closings_of, known_of
 from interlock.ledger import Ledger, Readable, copy_view, delete_view
 from interlock.log import Stored
@@ -174,6 +176,9 @@ class _Tables:
         from interlock.meters.horizons import History
         from interlock.meters.rebuilding import make_again
 
+        if erasing := running(places.erasures):
+            what = f"erasure {erasing[0]} is not done yet: what the log makes is on its way; retry when it is"
+            raise TransientError(what, code="busy")
         stands = self._standing(places, scratch / "again")
         versions, claimed = (stands.versions, stands.manifest.horizons) if stands else ([], {})
         history = History()

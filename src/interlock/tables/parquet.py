@@ -16,7 +16,7 @@ import numpy as np
 
 from interlock.errors import InterlockError, LocalError, TransientError
 from interlock.tables.plan import PART_ROWS_MIN, Output, divide
-from interlock.tables.table import Columns, Table, cast, is_integer, quoted, sorted_by, typed
+from interlock.tables.table import Change, Columns, Table, cast, is_integer, literal, quoted, sorted_by, typed
 
 ROW_GROUP_ROWS = 1 << 14
 MEMORY_MB = 256
@@ -63,11 +63,16 @@ class Writer:
         Raises: LocalError: a value is not of its column's type. TransientError `view_unavailable`: no room.
         """
         types = dict(table.columns)
-        arrays = {name: _array(name, types[name], values) for name, values in columns.items()}
-        self._connection.register("rows_in", arrays)
+        alike = {name: _alike(types[name], values) for name, values in columns.items()}
+        alike["day"] = ""  # one column has to say how many rows there are
+        arrays = {
+            name: _array(name, types[name], values[:1] if alike[name] else values) for name, values in columns.items()
+        }
+        self._connection.register("rows_in", {name: array for name, array in arrays.items() if not alike[name]})
         try:
             with _failures(table):
-                return self._copy(table, f"SELECT {typed(table)} FROM rows_in")
+                cells = ", ".join(f"{alike[name] or quoted(name)} AS {quoted(name)}" for name in columns)
+                return self._copy(table, f"SELECT {typed(table)} FROM (SELECT {cells} FROM rows_in)")
         finally:
             self._connection.unregister("rows_in")
 
@@ -98,7 +103,7 @@ class Writer:
         days = ", ".join(f"DATE '{day}'" for day in output.days)
         where, names = f"day IN ({days})", [output.tenant] if output.tenant else list(output.without)
         if names:
-            where += f" AND tenant {'' if output.tenant else 'NOT '}IN ({', '.join(map(_text, names))})"
+            where += f" AND tenant {'' if output.tenant else 'NOT '}IN ({', '.join(map(literal, names))})"
         return self._copy_where(table, where)
 
     def holds(self, table: Table, paths: Sequence[str], before: date, tenant: str | None) -> bool:
@@ -114,9 +119,30 @@ class Writer:
         assert made is not None
         return made, self._copy_where(table, f"NOT ({old})")
 
-    def _count(self, table: Table, where: str) -> int:
+    def rewrite(self, table: Table, path: str, tenant: str, change: Change) -> tuple[int, Made | None]:
+        """(how many rows of a file a change is about, the file with them changed). None: there are none."""
+        where = f"tenant = {literal(tenant)} AND ({change.where})"
+        rows = self._count(table, where, _files([path]))
+        if not rows:
+            return 0, None
+        for name, function in change.functions.items():
+            self._connection.create_function(name, function, ["VARCHAR"], "VARCHAR")
+        try:
+            with _failures(table):
+                columns = ", ".join(
+                    f"CASE WHEN {where} THEN {change.columns[name]} ELSE {quoted(name)} END AS {quoted(name)}"
+                    if name in change.columns
+                    else quoted(name)
+                    for name, _ in table.columns
+                )
+                return rows, self._copy(table, f"SELECT {cast(table)} FROM (SELECT {columns} FROM {_files([path])})")
+        finally:
+            for name in change.functions:
+                self._connection.remove_function(name)
+
+    def _count(self, table: Table, where: str, source: str = "merged") -> int:
         with _failures(table):
-            [(rows,)] = self._ask(f"SELECT count(*) FROM merged WHERE {where}")
+            [(rows,)] = self._ask(f"SELECT count(*) FROM {source} WHERE {where}")
         return int(rows)
 
     def _copy_where(self, table: Table, where: str) -> Made | None:
@@ -128,7 +154,7 @@ class Writer:
     def _copy(self, table: Table, query: str) -> Made:
         path = self._scratch / f"{next(self._numbers)}.parquet"
         try:
-            self._ask(f"COPY ({query} ORDER BY {sorted_by(table)}) TO {_text(str(path))} ({_FORM})")
+            self._ask(f"COPY ({query} ORDER BY {sorted_by(table)}) TO {literal(str(path))} ({_FORM})")
             [found] = self._ask(
                 "SELECT count(*), min(tenant), max(tenant), min(day)::VARCHAR, max(day)::VARCHAR "
                 f"FROM {_files([str(path)])}"
@@ -169,13 +195,24 @@ def _array(name: str, type: str, values: Sequence[object]) -> Any:
     return made
 
 
+def _alike(type: str, values: Sequence[object]) -> str:
+    """The one value that a column has, in SQL; empty: it has several, or one that is no plain text, integer or None.
+
+    Most columns of some tables have one, and reading them costs more than all else.
+    """
+    first = values[0]
+    if first is not values[-1] or values.count(first) < len(values):  # alike are mostly the same object
+        return ""
+    if first is None:
+        return f"NULL::{'BIGINT' if is_integer(type) else 'VARCHAR'}"  # as an array of them is read
+    if isinstance(first, str):
+        return literal(first) if first.isprintable() else ""
+    return str(first) if first.__class__ is int and is_integer(type) else ""
+
+
 def _files(paths: Sequence[str]) -> str:
-    return f"read_parquet([{', '.join(map(_text, paths))}], hive_partitioning = false)"
+    return f"read_parquet([{', '.join(map(literal, paths))}], hive_partitioning = false)"
 
 
 def _before(day: date, tenant: str | None) -> str:
-    return f"day < DATE '{day.isoformat()}'" + ("" if tenant is None else f" AND tenant = {_text(tenant)}")
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+    return f"day < DATE '{day.isoformat()}'" + ("" if tenant is None else f" AND tenant = {literal(tenant)}")

@@ -26,7 +26,7 @@ from interlock.tables.manifest import Damaged, File, Horizon, horizon_key
 from interlock.tables.place import Directory, Place
 from interlock.tables.plan import choose, wanted
 from interlock.tables.state import State
-from interlock.tables.table import Columns, Table, check_table, count_rows
+from interlock.tables.table import Change, Columns, Table, check_table, count_rows
 
 GRACE_S = 600.0
 """How long a question may go on with the files it was given."""
@@ -92,6 +92,11 @@ class Tables:
         """(the record of the log up to which all rows are here, its chain value in hex); (0, ""): none."""
         manifest = self._state.manifest
         return manifest.seq, manifest.chain
+
+    @property
+    def moving(self) -> bool:
+        """Whether there are files that are marked: on their way to an archive, or about to be dropped."""
+        return any(file.leaving for file in self._state.manifest.files)
 
     @property
     def notes(self) -> Mapping[str, int]:
@@ -180,6 +185,22 @@ class Tables:
         Raises: LocalError; Damaged; TransientError `view_unavailable`.
         """
         return _whole(self.leave(table, before, tenant))
+
+    def rewrite(self, table: str, tenant: str, change: Change) -> int:
+        """Write every file anew that holds rows which a change is about; how many such rows there were.
+
+        It can be repeated when it breaks off, if the change is not about the rows that it makes. What is replaced
+        stays for the grace. Raises: as `drop`.
+        """
+        kept, rows = self._table(table), 0
+        for file in wanted(self._state.manifest.files, table, tenant, None, None):
+            found, made = self._writer.rewrite(kept, self._place.fetch([file])[0], tenant, change)
+            if made:
+                with self._state.change(self._reached) as new:
+                    new.keep(made, table, (file.first_seq, file.last_seq), file.part, file.tenant, file.leaving)
+                    new.adopt(gone=[file])
+                rows += found
+        return rows
 
     def archive(self, table: str, before: date, to_place: str | Path, *, cache: Path | None = None) -> int:
         """Move every row before that day to another place, each once, however often this breaks off; how many.

@@ -1,7 +1,7 @@
 """What a table is. Pure: it knows types and names, not what the rows mean nor where they stand."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from interlock.errors import LocalError
@@ -31,6 +31,22 @@ class Table(NamedTuple):
     merge: str = ""
     """How rows of several files become fewer, in SQL: `SELECT … FROM rows GROUP BY …`, the same columns by name.
     Applied again and again, to any of the table's rows at a time. Empty: rows are kept as they are."""
+
+
+class Change(NamedTuple):
+    """What becomes of certain rows of one tenant, in SQL."""
+
+    where: str
+    """Which: about the columns as they stand. No row that it made may be one of them."""
+    columns: Mapping[str, str]
+    """By each that changes, what it becomes."""
+    functions: Mapping[str, Callable[[str], str]] = {}
+    """Of one text to another, by the name that they have in `columns`."""
+
+
+def literal(value: str) -> str:
+    """A text in SQL."""
+    return "'" + value.replace("'", "''") + "'"
 
 
 def check_table(table: Table) -> None:

@@ -95,7 +95,7 @@ class LogContract:
         own = await collect(log.read("a/0"), self.own_records) if self.own_records else []
         chain = own[-1].chain if own else chain_start("a/0")
         for s in stored:
-            chain = chain_next(chain, head_json(s.seq, s.record))
+            chain = chain_next(chain, head_json(s.seq, s.record, s.payload_sha256))
             assert s.chain == chain
         assert await log.head("a/0") == 3 + self.own_records
 

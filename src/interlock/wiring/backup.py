@@ -123,7 +123,9 @@ def _plain(places: DataDir) -> Iterator[Path]:
 def _journals(places: DataDir) -> Iterator[Path]:
     """Each stream's segments in order, so that what is missing in the end is its newest; checkpoints before all."""
     for directory in sorted(journal_directories(places.journal), key=lambda path: (path.name != "checkpoints", path)):
-        yield from sorted(path for path in directory.iterdir() if path.suffix in (".seg", ".seal"))
+        found = [path for path in directory.iterdir() if path.suffix in (".seg", ".seal")]
+        # A segment before its seal: of one that is redacted meanwhile, the seal knows both files (log/redaction.py).
+        yield from sorted(found, key=lambda path: (path.stem, path.suffix != ".seg"))
 
 
 class _Summed:
