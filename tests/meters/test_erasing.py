@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from tests.e2e.server import until
 from tests.meters.bench import ORIGIN, Bench
-from tests.meters.test_retention import Kept, kept, policy
+from tests.meters.keeping import Kept
+from tests.meters.test_retention import kept, policy
 
 from interlock.clock import SystemClock
 from interlock.intake.erasing import Erasure, Found, erasure_of, look, tell
@@ -78,7 +79,7 @@ def test_a_move_to_an_archive_that_is_under_way_comes_to_its_end_before(kept: Ke
         for n in range(12)
     ]
     kept.send(made)
-    until(kept._written, "all is written")
+    until(kept.written, "all is written")
     kept.meters.close()
     with closing(Tables(tmp_path / "views" / "tables", TABLES)) as tables:
         moving = tables.leave("events", date(2026, 2, 1), to=Archive(str(kept.archive), {}, None))

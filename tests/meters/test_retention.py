@@ -4,108 +4,35 @@ import asyncio
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import duckdb
 import msgspec
 import pytest
 from tests.e2e.server import until
 from tests.intake.events import correction, event
-from tests.meters.bench import ORIGIN, Bench, some
+from tests.meters.bench import ORIGIN, some
+from tests.meters.keeping import Kept
 from tests.meters.reckoning import reckoned
 from tests.meters.test_meters import _with
 from tests.tables.test_engines import shell
 
-from interlock.clock import Clock, SystemClock
+from interlock.datadir import DataDir
 from interlock.errors import InterlockError
 from interlock.intake import Event, Origin
 from interlock.log import Record
 from interlock.meters import Meters, Query, Rule, Settings, Store, Wanted
 from interlock.meters import keeper as keeper_module
 from interlock.meters import service as service_module
-from interlock.meters.horizons import STREAM, Applied, History
-from interlock.meters.rebuilding import make_again, standing
-from interlock.tables import manifest
+from interlock.meters.horizons import Applied
+from interlock.proof.rebuild import check
+from interlock.proof.views import views
+from interlock.tables import Tables, manifest
 
 DAY_MINUTES = 24 * 60
 POINTS = ("written", "kept", "adopted", "archived", "archive_adopted")
-
-
-class Calendar(Clock):
-    """A day that a test says; time within it stands still."""
-
-    def __init__(self, today: date) -> None:
-        self.today = today
-
-    def now_ns(self) -> int:
-        return int(datetime(self.today.year, self.today.month, self.today.day, 12, tzinfo=UTC).timestamp()) * 10**9
-
-    def monotonic_ns(self) -> int:
-        return SystemClock().monotonic_ns()
-
-
-class Kept(Bench):
-    """A bench whose meters keep rows by a policy."""
-
-    def __init__(self, root: Path, settings: Settings) -> None:
-        self.calendar = Calendar(date(2026, 3, 29))
-        self.settings = settings
-        self.archive = root / "archive"
-        super().__init__(root)
-
-    def open(self) -> None:
-        self.meters = Meters(self.root / "journal", self.root / "views" / "tables", self.calendar, self.log)
-        self.meters.adopt(asyncio.run(self.registry.refresh()))
-        self.meters.configure(self.settings)
-        self.meters.start()
-
-    def configure(self, settings: Settings) -> None:
-        self.settings = settings
-        self.meters.configure(settings)
-
-    def looked(self) -> None:
-        """Wait until all is written down and a look that began after that has come to its end."""
-        keeper = self.meters.keeper
-        for _ in range(2):  # the first may find that the tables have to be made again
-            until(self._written, "all is written")
-            keeper._done = None
-            until(lambda: keeper._done is not None or keeper.problem, "it has looked")
-            assert not keeper.problem
-        assert self._written()
-
-    def _written(self) -> bool:
-        tables = self.meters._tables
-        return tables is not None and tables.through[0] >= self.ledger.journal.seq
-
-    def ended(self) -> bool:
-        """Whether a look has come to an end, or the thread."""
-        return not self.meters._thread.is_alive() or self.meters.keeper._done is not None
-
-    def rows(self, archive: bool = False) -> Counter[str]:
-        """Ids of the events in the tables, or in the archive, each with how often it is there."""
-        place = self.archive if archive else self.root / "views" / "tables"
-        if not (place / manifest.NAME).exists():
-            return Counter()
-        found = manifest.decode((place / manifest.NAME).read_bytes())
-        paths = [str(place / file.name) for file in found.files if file.table == "events"]
-        query = "SELECT id, n FROM read_parquet(?, hive_partitioning = false)"
-        rows = duckdb.execute(query, [paths]).fetchall() if paths else []
-        return Counter(id for id, _ in rows)
-
-    def check_made_again(self, scratch: Path) -> None:
-        """What stands is what the log says."""
-        stands = standing(self.root / "views" / "tables")
-        assert stands is not None
-        shutil.rmtree(scratch, ignore_errors=True)
-        horizons, history = stands.manifest.horizons, History()
-        history.apply(self.log.read_after(STREAM, 0))
-        assert horizons == history.horizons
-        made = make_again(self.root / "journal", self.root / "log.sqlite", scratch, stands.versions,
-                          stands.manifest.seq, lambda stream, count: None, horizons)  # fmt: skip
-        assert Counter(made.rows()) == Counter(stands.rows())
 
 
 @pytest.fixture
@@ -180,9 +107,10 @@ def test_answers_and_archive_are_the_reckoned_ones(kept: Kept, tmp_path: Path, s
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("again", [False, True])
 @pytest.mark.parametrize("point", POINTS)
 def test_a_death_at_a_point_loses_and_doubles_nothing(
-    kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+    kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str, again: bool
 ) -> None:
     """Whether the tables stand still afterwards, or are made again."""
     chance, made, version = Random(point), 0, kept.define(slug="q", event_type="call", aggregation="count")
@@ -203,10 +131,12 @@ def test_a_death_at_a_point_loses_and_doubles_nothing(
             kept.open()
             until(kept.ended, "it dies, or gets through")
             kept.meters.close()
-        if round_ % 2:
+        if again:
             shutil.rmtree(tmp_path / "views")
         kept.open()
         kept.looked()
+        calls = sum(one["type"] == "call" for one in kept.sent)
+        assert kept.counted() + kept.counted(archive=True) == calls
         horizon = date.fromisoformat(kept.meters.keeper.history.last["events"].before)
         assert kept.rows(archive=True) + kept.rows() == Counter(one["id"] for one in kept.sent)
         assert kept.ask(version, Query()) == reckoned(version, Query(), since(kept.sent, horizon))
@@ -253,6 +183,51 @@ def test_tenants_have_days_of_their_own_and_what_they_drop_reaches_no_archive(ke
     assert {one.keep_days for one in asyncio.run(kept.meters.kept())} == {None}
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_was_agreed_leaves_after_a_death_though_no_rule_says_so_any_more(
+    kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*args: object) -> None:
+        raise SystemExit
+
+    kept.send(some(Random(1), 60, 0))
+    kept.looked()
+    with monkeypatch.context() as patched:
+        patched.setattr(Tables, "finish", dies)
+        kept.configure(policy(tmp_path, 30))
+        until(lambda: not kept.meters._thread.is_alive(), "it dies")
+        assert sum(kept.rows().values()) == 60 and kept.rows(archive=True)
+        kept.meters.close()
+    kept.settings = Settings()
+    kept.open()
+    kept.looked()
+    assert kept.rows(archive=True) + kept.rows() == Counter(one["id"] for one in kept.sent)
+    kept.check_made_again(tmp_path / "again")
+
+
+def test_late_rows_are_told_from_those_that_left_though_they_are_written_together(
+    kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.define(slug="q", event_type="call", aggregation="count")
+    kept.send(some(Random(1), 60, 0))
+    kept.looked()
+    kept.configure(policy(tmp_path, 30))
+    kept.looked()
+    kept.meters.close()
+    monkeypatch.setattr(service_module, "ROWS_MAX", 50_000)
+    monkeypatch.setattr(service_module, "WRITE_S", 60.0)
+    kept.settings = Settings()
+    kept.send(some(Random(2), 60, 60))
+    shutil.rmtree(tmp_path / "views")
+    kept.open()
+    until(lambda: kept.meters.seq >= kept.ledger.journal.seq, "it is folded")
+    kept.meters.close()
+    kept.check_made_again(tmp_path / "again")
+    assert kept.rows(archive=True) + kept.rows() == Counter(one["id"] for one in kept.sent)
+    assert kept.counted() + kept.counted(archive=True) == sum(one["type"] == "call" for one in kept.sent)
+    assert set(kept.rows()) > {f"e{n}" for n in range(60, 120)}
+
+
 def test_what_another_rule_would_do_is_counted_and_not_done(kept: Kept) -> None:
     kept.send(some(Random(1), 60, 0))
     kept.looked()
@@ -277,7 +252,7 @@ def test_a_correction_of_an_event_that_has_left_follows_it(kept: Kept, tmp_path:
     kept.check_made_again(tmp_path / "again")
 
 
-def test_an_archive_that_cannot_be_written_is_said_and_waited_for(kept: Kept, tmp_path: Path) -> None:
+def test_an_archive_that_cannot_bewritten_is_said_and_waited_for(kept: Kept, tmp_path: Path) -> None:
     kept.send(some(Random(1), 60, 0))
     (tmp_path / "archive").write_text("no directory")
     kept.configure(policy(tmp_path, 30))
@@ -304,6 +279,46 @@ def test_what_no_record_says_has_left_is_made_again(kept: Kept, tmp_path: Path) 
     assert asyncio.run(kept.meters.events("acme", Wanted(), kept.ledger.journal.seq)).first_day == 0
 
 
-def test_records_are_read_as_they_are_written() -> None:
+def test_rebuild_check_believes_what_records_say_and_nothing_else(kept: Kept, tmp_path: Path) -> None:
+    def state() -> tuple[str, str]:
+        [found] = check(DataDir(tmp_path), views=[view for view in views() if view.name == "tables"])
+        return found.state, found.problem
+
+    kept.send(some(Random(1), 60, 0))
+    kept.configure(policy(tmp_path, 30))
+    kept.looked()
+    kept.meters.close()
+    assert state() == ("equal", "")
+    path = tmp_path / "views" / "tables" / manifest.NAME
+    text = path.read_bytes()
+    found = manifest.decode(text)
+    path.write_bytes(manifest.encode(msgspec.structs.replace(found, horizons={})))
+    assert state()[0] == "different"  # rows are missing, and nothing says why
+    later = msgspec.structs.replace(found.horizons["events"], before="2026-03-20")
+    path.write_bytes(manifest.encode(msgspec.structs.replace(found, horizons={**found.horizons, "events": later})))
+    assert state()[0] == "different" and "left events before 2026-03-20" in state()[1]
+    path.write_bytes(text)
+    assert state() == ("equal", "")
+
+
+def test_nothing_is_opened_before_it_is_known_where(kept: Kept, tmp_path: Path) -> None:
+    """A control process that starts while the file has mistakes must not fill tables at a place that nobody named."""
+    kept.meters.close()
+    kept.meters = Meters(tmp_path / "journal", tmp_path / "elsewhere", kept.calendar, kept.log)
+    kept.meters.start()
+    until(lambda: "the configuration has mistakes" in kept.meters.problem, "it is said")
+    with pytest.raises(InterlockError, match="has mistakes") as refused:
+        asyncio.run(kept.meters.events("acme", Wanted(), kept.ledger.journal.seq))
+    assert refused.value.code == "not_ready" and not (tmp_path / "elsewhere").exists()
+    kept.configure(Settings(tables=Store(place=str(tmp_path / "named"))))
+    until(lambda: kept.meters._tables is not None, "they are open")
+    kept.configure(Settings(tables=Store(place=str(tmp_path / "moved"))))
+    kept.send(some(Random(1), 10, 0))
+    until((tmp_path / "moved" / manifest.NAME).exists, "they are opened anew")
+    until(kept.written, "all is written")
+    assert len(asyncio.run(kept.meters.events("acme", Wanted(), kept.ledger.journal.seq)).found) == 10
+
+
+def test_records_are_read_as_they_arewritten() -> None:
     applied = Applied(table="events", before="2026-03-01", seq=7, chain="ab", rows=3, then="drop")
     assert isinstance(applied.record(1), Record) and applied.key == "events"

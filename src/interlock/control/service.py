@@ -177,7 +177,7 @@ class Control:
         own |= {series("interlock_events_total", result=name): n for name, n in self.intake.results.items()}
         own |= {series("interlock_corrections_total", result=name): n for name, n in self.intake.corrections.items()}
         own["interlock_meters_behind_records"] = max(0, self.intake.head - self.meters.seq)
-        for name, rows in self.meters.keeper.rows.items():
+        for name, rows in list(self.meters.keeper.rows.items()):
             table, _, then = name.partition("/")
             own[series("interlock_retention_rows_total", table=table, then=then)] = rows
         if at_ns := self.meters.keeper.looked_at_ns:

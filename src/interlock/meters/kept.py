@@ -47,7 +47,7 @@ def kept(keeper: Keeper, wishes: Sequence[Wish], due: Callable[[Wish, date], Due
     """A line for each rule, and for each that there was and has done something."""
     found = [_line(keeper, wish, wish.keep_days, wish.then, due) for wish in wishes]
     named = {wish.key for wish in wishes}
-    for key, applied in keeper.history.last.items():
+    for key, applied in list(keeper.history.last.items()):  # another thread adds to it
         if key not in named:
             found.append(_line(keeper, Wish(applied.table, applied.tenant, 0, applied.then), None, applied.then, None))
     return found
