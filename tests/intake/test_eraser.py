@@ -140,6 +140,37 @@ def test_it_waits_for_the_views(run: Run, tmp_path: Path) -> None:
     run(main)
 
 
+def test_who_is_leaving_is_known_at_every_instant(run: Run, tmp_path: Path) -> None:
+    """The intake's thread reads it while another erasure begins or ends."""
+
+    class Watched(dict[str, frozenset[str]]):
+        def clear(self) -> None:
+            raise AssertionError("somebody who is leaving could be written down again now")
+
+    async def main() -> None:
+        intake = await filled(tmp_path)
+        intake.leaving = Watched()
+        made = eraser(tmp_path, intake)
+        first = made.ask(ORIGIN, ["anna"], "case 1", Keep(), {})
+        second = made.ask(ORIGIN, ["otto"], "case 2", Keep(), {})
+        assert intake.leaving == {"acme": {"anna", "otto"}}
+        await carried_out(made, second.id)  # they are carried out in order
+        assert made.find("acme", first.id).state == "done" and intake.leaving == {}
+        intake.close()
+
+    run(main)
+
+
+def test_a_reason_may_hold_the_letters_of_a_name(tmp_path: Path) -> None:
+    def asked(reason: str) -> str:
+        return erasing_module.erasure_of(ORIGIN, ["7", "an"], reason, Keep(), {}, 1, 0).reason
+
+    assert asked("case 4711, the plan") == "case 4711, the plan"
+    for names in ("customer 7 asked", "an asked", "(7)"):
+        with pytest.raises(LocalError, match="must not name"):
+            asked(names)
+
+
 def test_a_disk_that_takes_nothing_and_too_many(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         intake = await filled(tmp_path)

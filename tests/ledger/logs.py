@@ -57,7 +57,7 @@ class RepeatingLog:
             yield stored
 
     def follow(self, stream: str, *, after: int) -> AsyncIterator[Stored]:
-        raise NotImplementedError
+        raise NotImplementedError  # the fold under test never follows
 
     async def streams(self) -> list[str]:
         return sorted(self.rows)

@@ -250,11 +250,13 @@ class Eraser:
 
     def _tell_intake(self) -> None:
         running = [one for one in self._known.values() if one.state == "running"]
-        self._intake.leaving.clear()
-        for tenant in {one.tenant for one in running}:
-            self._intake.leaving[tenant] = frozenset(
-                name for one in running if one.tenant == tenant for name in one.subjects
-            )
+        leaving = {
+            tenant: frozenset(name for one in running if one.tenant == tenant for name in one.subjects)
+            for tenant in {one.tenant for one in running}
+        }
+        self._intake.leaving.update(leaving)  # never empty in between: the intake's thread goes on reading it
+        for tenant in self._intake.leaving.keys() - leaving.keys():
+            del self._intake.leaving[tenant]
 
 
 async def _until(is_so: Callable[[], bool]) -> None:

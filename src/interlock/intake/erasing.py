@@ -104,7 +104,7 @@ def erasure_of(
             raise LocalError("the key may not erase this subject", code="subject_refused", field="subjects")
     if not 0 < len(reason) <= REASON_CHARS_MAX or not reason.isprintable():
         raise LocalError(f"a reason is 1 to {REASON_CHARS_MAX} printable characters", field="reason")
-    if any(name in reason for name in names):
+    if any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", reason) for name in names):
         raise LocalError("the reason stays in the log: it must not name whom it is about", field="reason")
     chosen = {name: f"erased-{token_hex(10)}" for name in names}
     return Erasure(

@@ -72,7 +72,7 @@ class Draft:
 
     def payload(self) -> bytes:
         """Compact JSON."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of record has its own; this class is never written itself
 
     def known(self) -> dict[bytes, Known]:
         """The keys that it makes known, once it stands: as `known_of`."""

@@ -68,7 +68,7 @@ class LogContract:
 
     def open_log(self, directory: Path) -> AbstractAsyncContextManager[Log]:
         """An empty log that may keep its files in `directory`."""
-        raise NotImplementedError
+        raise NotImplementedError  # each adapter's test says how it is opened
 
     def appended(self, *ordinals: int, head: int) -> Appended:
         """The answer when the records are the n-th appended ones of the stream, and the last one is the `head`-th."""
