@@ -107,7 +107,7 @@ class Eraser:
             raise TransientError("too many erasures wait; retry", code="busy")
         erasure = erasure_of(origin, subjects, reason, keep, groups, self._clock.now_ns(), self._intake.head)
         self._write(erasure)
-        self._tell_intake()
+        self._keep(erasure)
         self._reached("asked")
         return erasure
 
@@ -160,7 +160,7 @@ class Eraser:
             first_seq=await asyncio.to_thread(self._reader.first, STREAM),
         )
         await asyncio.to_thread(self._write, done)
-        self._tell_intake()
+        self._keep(done)
 
     async def _tell(self, erasure: Erasure) -> None:
         """Find the records, and have the stream say so."""
@@ -246,7 +246,11 @@ class Eraser:
             sync_directory(self._directory)
         except OSError as error:
             raise LogUnavailable(f"the erasure could not be written down: {error}") from error
+
+    def _keep(self, erasure: Erasure) -> None:
+        """What is on the disk is known here, and to the intake before anybody sees it here."""
         self._known[erasure.id] = erasure
+        self._tell_intake()
 
     def _tell_intake(self) -> None:
         running = [one for one in self._known.values() if one.state == "running"]
