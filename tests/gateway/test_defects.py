@@ -32,7 +32,7 @@ def test_a_defect_is_contained(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
     async def test(on: Rig) -> None:
         with monkeypatch.context() as broken:
             if place == "routing":
-                broken.setattr(on.gateway._router, "route", explode)
+                broken.setattr(on.gateway.router, "route", explode)
             elif place == "sending":
                 broken.setattr(on.gateway.upstreams["d0"], "request", explode)
             elif place == "whole":

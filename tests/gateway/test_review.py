@@ -265,7 +265,7 @@ def test_a_config_stream_that_cannot_be_read_is_an_answer(run: Run, tmp_path: Pa
         raise LogUnavailable("the log cannot be read")
 
     async def test(on: Rig) -> None:
-        on.gateway._catch_up = broken
+        on.gateway.catch_up = broken
         answer = await on.call(path, b"", method="GET")
         assert (answer.status, answer.json["error"]["code"]) == (503, "log_unavailable")
 
@@ -275,18 +275,18 @@ def test_a_config_stream_that_cannot_be_read_is_an_answer(run: Run, tmp_path: Pa
 @pytest.mark.parametrize("attempt", [1, 2])
 def test_a_journal_that_takes_nothing_more_leaves_nothing_open(run: Run, tmp_path: Path, attempt: int) -> None:
     async def test(on: Rig) -> None:
-        stage = on.gateway._journal.stage
+        stage = on.gateway.journal.stage
 
         def full(id: str, *args: Any, **options: Any) -> None:
             if id.endswith(f"/{attempt}/opened"):
                 raise LogUnavailable("too much is staged for one write")
             stage(id, *args, **options)
 
-        on.gateway._journal.stage = full  # type: ignore[method-assign] # the fault
+        on.gateway.journal.stage = full  # type: ignore[method-assign] # the fault
         answer = await on.call(PATHS["chat"], ask("chat"))
         assert (answer.status, answer.json["error"]["code"]) == (503, "log_unavailable")
         assert not on.gateway.exchanges
-        assert on.gateway.metering.low_water() == on.gateway._journal.seq + 1
+        assert on.gateway.metering.low_water() == on.gateway.journal.seq + 1
 
     first, second = Upstream(whole(b"{}", "500 Internal Server Error")), Upstream(whole(CHAT))
     play(run, tmp_path, test, first, second)
@@ -296,7 +296,7 @@ def test_a_journal_that_takes_nothing_more_leaves_nothing_open(run: Run, tmp_pat
 @pytest.mark.parametrize("when", ["opened", "settled"])
 def test_a_deadline_between_two_writes_of_the_journal_changes_nothing(run: Run, tmp_path: Path, when: str) -> None:
     async def test(on: Rig) -> None:
-        stage = on.gateway._journal.stage
+        stage = on.gateway.journal.stage
 
         def expiring(id: str, *args: Any, **options: Any) -> None:
             stage(id, *args, **options)
@@ -305,7 +305,7 @@ def test_a_deadline_between_two_writes_of_the_journal_changes_nothing(run: Run, 
                     exchange.deadlines.total_s = exchange.deadlines.due_s = on.gateway.loop.time() - 1
                 on.gateway.sweep()
 
-        on.gateway._journal.stage = expiring  # type: ignore[method-assign] # a sweep may come in any tick
+        on.gateway.journal.stage = expiring  # type: ignore[method-assign] # a sweep may come in any tick
         answer = await on.call(PATHS["chat"], ask("chat"))
         assert answer.status == (504 if when == "opened" else 200)
         await until(lambda: not on.gateway.exchanges)

@@ -323,7 +323,7 @@ def test_another_policy_counts_for_the_very_next_call(
 def test_another_boundary_in_the_directory_counts_for_the_very_next_call(run: Run, tmp_path: Path) -> None:
     async def test(talk: Talk) -> None:
         assert [await talk.say() for _ in range(2)] == [(200, "d0")] * 2
-        shared = talk.on.gateway._directory
+        shared = talk.on.gateway.directory
         assert isinstance(shared, SharedDirectory)
         shared.directory.tenants["acme"] = msgspec.structs.replace(shared.directory.tenants["acme"], boundary="mars")
         await talk.on.identity.create_tenant("new")  # any record after it

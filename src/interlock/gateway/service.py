@@ -13,7 +13,8 @@ import msgspec
 
 from interlock.clock import Clock
 from interlock.errors import InterlockError, LocalError
-from interlock.gateway import answer, records
+from interlock.gateway import answer
+from interlock.gateway.entry import Entry
 from interlock.gateway.exchange import Exchange
 from interlock.gateway.failure import Circuit
 from interlock.gateway.http import Head, Pool, Running, ServerConnection
@@ -22,11 +23,8 @@ from interlock.gateway.metering import Metering
 from interlock.gateway.policy import Limits, Policy
 from interlock.gateway.ports import Admits, UsageJournal
 from interlock.gateway.router import Router
-from interlock.gateway.routing import Route
-from interlock.gateway.translate import CARRIER
 from interlock.gateway.upstream import Place, Upstream, make_upstreams
-from interlock.gateway.way import Caller, Way
-from interlock.gateway.wire import ESTIMATE_RULE, Call, error_body, read
+from interlock.gateway.wire import error_body
 from interlock.identity import Key, Scope
 from interlock.ids import new_id
 from interlock.ledger import Format
@@ -79,10 +77,12 @@ class Gateway:
         self.resting: dict[str, str] = {}
         """Deployments that are better left alone just now, and why."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._has_policy = False
-        self._directory = directory
-        self._journal = journal
-        self._catch_up = catch_up
+        self.has_policy = False
+        self.directory = directory
+        self.journal = journal
+        self.router: Router
+        """By the policy and what is ready now."""
+        self.catch_up = catch_up
         self._pools: dict[Place, Pool] = {}
         self._faults: dict[str, str] = {}
         self._loading: dict[str, str] = {}
@@ -93,13 +93,13 @@ class Gateway:
 
     def adopt(self, policy: Policy) -> None:
         """Decide by `policy` from now on; what runs goes on under the one it began with."""
-        if not self._has_policy or policy.breaker != self.policy.breaker:
+        if not self.has_policy or policy.breaker != self.policy.breaker:
             self.circuits = {}
         self.policy = policy
         self.limits = policy.limits
         self.upstreams, self._faults = make_upstreams(self.loop, policy, self._pools, self.clock)
         self.circuits = {name: self.circuits.get(name) or Circuit(policy.breaker) for name in policy.deployments}
-        self._has_policy = True
+        self.has_policy = True
         self._update_ready()
 
     def set_loading(self, deployment: str, why: str) -> None:
@@ -114,10 +114,10 @@ class Gateway:
 
     def _update_ready(self) -> None:
         self.not_ready = {**self._loading, **self._faults}
-        if self._has_policy:
+        if self.has_policy:
             now_s = self.loop.time()
             self.resting = {name: why for name, circuit in self.circuits.items() if (why := circuit.refusal(now_s))}
-            self._router = Router(self.policy, self.not_ready, self.resting)
+            self.router = Router(self.policy, self.not_ready, self.resting)
 
     def circuits_moved(self) -> None:
         """A circuit may have opened or closed: if so, routes change."""
@@ -139,12 +139,12 @@ class Gateway:
 
     def unready(self) -> list[str]:
         """Why calls would be refused now; empty: ready."""
-        reasons = [] if self._has_policy else ["no policy has been adopted yet"]
+        reasons = [] if self.has_policy else ["no policy has been adopted yet"]
         if self.draining:
             reasons.append("draining")
-        if not self._journal.writable or self.metering.unwritten:
+        if not self.journal.writable or self.metering.unwritten:
             reasons.append("the usage journal cannot be written")
-        if self._has_policy and not set(self.policy.deployments) - set(self.not_ready):
+        if self.has_policy and not set(self.policy.deployments) - set(self.not_ready):
             reasons.extend(f"deployment {name}: {why}" for name, why in sorted(self.not_ready.items()))
         return reasons
 
@@ -166,7 +166,7 @@ class Gateway:
         if head.length == 0:
             return LocalError("a JSON body is needed", code="length_required")
         if head.length is None or head.length >= JUDGED_EARLY_BYTES:
-            key = self._admit(head, "inference")
+            key = self.admit(head, "inference")
             return key if isinstance(key, LocalError) else None
         return None
 
@@ -176,7 +176,7 @@ class Gateway:
         request_id = new_id("req", self.clock.now_ns())
         try:
             if format is not None:
-                return self._begin_call(connection, head, body, format, request_id)
+                return Entry(self, connection, head, body, format, request_id).begin()
             self._answer_other(connection, head)
         except InterlockError as error:
             lines = answer.own_headers(request_id)
@@ -184,78 +184,6 @@ class Gateway:
                 *(self.error_for(format, error, request_id, lines) if format else self.error(head, error))
             )
         return None
-
-    def _begin_call(
-        self, connection: ServerConnection, head: Head, body: bytes, format: Format, request_id: str
-    ) -> Running | None:
-        caller = self._caller(connection, head)
-        self._catch_up()
-        if not self._has_policy:
-            raise LocalError("no policy has been adopted yet; retry", code="not_ready")
-        if self.draining:
-            raise LocalError("the server is stopping; retry", code="draining")
-        call = read(format, body)
-        way = caller.way(call, self._router)
-        route = way.routed.route
-        error = self._unserved(route, call.model)
-        if error is None and format == "count_tokens" and not self._counts(route.winner, call, body):
-            self._estimate(connection, call, request_id)
-            return None
-        exchange = Exchange(self, connection, head, body, call, way, request_id)
-        if error is None:
-            self.exchanges.add(exchange)
-            try:
-                exchange.next()
-                return exchange
-            except Exception as failure:
-                self.exchanges.discard(exchange)
-                if not isinstance(failure, LocalError):
-                    raise
-                error = failure
-        self._refuse_call(connection, call, way, request_id, error)
-        return None
-
-    def _caller(self, connection: ServerConnection, head: Head) -> Caller:
-        """Who calls: as remembered, if the headers are those of the call before and nothing else has changed since."""
-        caller, directory = connection.known, self._directory
-        if isinstance(caller, Caller) and caller.headers == head.headers:
-            if directory.stands(caller.key, caller.seq, self.clock.now_ns()):
-                return caller
-            connection.known = None
-        key = self._admit(head, "inference")
-        if isinstance(key, LocalError):
-            raise key
-        connection.known = caller = Caller(head.headers, key, directory.seq, directory.boundaries(key))
-        return caller
-
-    def _unserved(self, route: Route, model: str) -> LocalError | None:
-        """Why nobody may serve a call that takes this route."""
-        if not route.winner:
-            return LocalError(_why(route, model), code=route.code, field="model")
-        if route.winner in self.resting and not any(self.lets(name) for name in route.ranked):
-            return LocalError(f"{route.winner}: {self.resting[route.winner]}", code="not_ready")
-        return None
-
-    def _counts(self, deployment: str, call: Call, body: bytes) -> bool:
-        """Whether a deployment can count a body's tokens: not those of reasoning that only other families read."""
-        return self.upstreams[deployment].counts_tokens and not (call.sealed and CARRIER in body)
-
-    def _estimate(self, connection: ServerConnection, call: Call, request_id: str) -> None:
-        """Tokens of a Messages request for a deployment that cannot count them: our own estimate, named as such."""
-        lines = answer.own_headers(request_id) + f"x-interlock-estimate: {ESTIMATE_RULE}\r\n".encode()
-        body = msgspec.json.encode({"input_tokens": call.input_estimate})
-        connection.respond(200, answer.JSON + lines, body)
-        self.requests["count_tokens", "ok"] += 1
-
-    def _refuse_call(
-        self, connection: ServerConnection, call: Call, way: Way, request_id: str, error: LocalError
-    ) -> None:
-        """Nobody may serve it, or can: say why, to the client and in the log."""
-        refused = records.refused(request_id, way.key, way.signals(call), way.routed, error)
-        now_ns = self.clock.now_ns()
-        self._journal.stage(f"{request_id}/refused", "usage.refused", now_ns, msgspec.json.encode(refused))
-        lines = answer.own_headers(request_id, way.routed.route.tier)
-        connection.respond(*self.error_for(call.format, error, request_id, lines))
 
     def error(self, head: Head | None, error: InterlockError) -> tuple[int, bytes, bytes]:
         """An error before a request could be begun."""
@@ -277,14 +205,15 @@ class Gateway:
         retry = b"retry-after: 1\r\n" if status == 503 else b""
         return status, answer.JSON + retry + lines, body
 
-    def _admit(self, head: Head, scope: Scope) -> Key | LocalError:
+    def admit(self, head: Head, scope: Scope) -> Key | LocalError:
+        """Whose key came with a request, or why it is not let in."""
         secret = head.headers.get(b"x-api-key", b"")
         bearer = head.headers.get(b"authorization", b"")
         if bearer[:7].lower() == b"bearer ":
             secret = bearer[7:].strip()
         if not secret:
             return LocalError("send a key: Authorization: Bearer ilk_… or x-api-key: ilk_…", code="key_missing")
-        key = self._directory.admit(secret.decode("latin-1"), self.clock.now_ns(), scope)
+        key = self.directory.admit(secret.decode("latin-1"), self.clock.now_ns(), scope)
         if isinstance(key, Key):
             return key
         message = {
@@ -301,7 +230,7 @@ class Gateway:
         elif head.path == "/healthz":
             connection.respond(200, answer.JSON, b'{"status":"ok"}\n')
         elif head.path == "/readyz":
-            self._catch_up()
+            self.catch_up()
             reasons = self.unready()
             status = "not_ready" if reasons else "degraded" if self.not_ready or self.resting else "ready"
             state = {"status": status, "reasons": reasons, "not_ready": self.not_ready, "resting": self.resting}
@@ -312,11 +241,11 @@ class Gateway:
             connection.respond(*self.error(head, _not_here(head)))
 
     def _answer_models(self, connection: ServerConnection, head: Head) -> None:
-        key = self._admit(head, "inference")
-        self._catch_up()
+        key = self.admit(head, "inference")
+        self.catch_up()
         if isinstance(key, LocalError):
             connection.respond(*self.error(head, key))
-        elif not self._has_policy:
+        elif not self.has_policy:
             connection.respond(*self.error(head, LocalError("no policy yet; retry", code="not_ready")))
         else:
             try:
@@ -375,11 +304,3 @@ class Gateway:
 
 def _not_here(head: Head) -> LocalError:
     return LocalError(f"{head.method} {head.path[:200]}: no such endpoint", code="not_found")
-
-
-def _why(route: Route, model: str) -> str:
-    if route.code == "model_unknown":
-        return f"no deployment or tier is called {model!r}, and the policy refuses unknown names"
-    where = f"tier {route.tier!r}" if route.tier else f"deployment {model!r}"
-    refusals = "; ".join(f"{c.deployment}: {c.refused}" for c in route.candidates)
-    return f"{where} (rule {route.rule!r}) has nobody for this call: {refusals}"

@@ -1,0 +1,124 @@
+"""The way of one call in: who calls, what is asked, where it may go; then its exchange, or why there is none.
+
+A call that nobody may serve is written down as refused. What happens to one that is sent is exchange.py.
+"""
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from interlock.errors import LocalError
+from interlock.gateway import answer, records
+from interlock.gateway.exchange import Exchange
+from interlock.gateway.http import Head, Running, ServerConnection
+from interlock.gateway.routing import Route
+from interlock.gateway.translate import CARRIER
+from interlock.gateway.way import Caller, Way
+from interlock.gateway.wire import ESTIMATE_RULE, Call, read
+from interlock.ledger import Format
+
+if TYPE_CHECKING:
+    from interlock.gateway.service import Gateway
+
+
+class Entry:
+    """One call, until it is an exchange."""
+
+    def __init__(
+        self,
+        gateway: "Gateway",
+        connection: ServerConnection,
+        head: Head,
+        body: bytes,
+        format: Format,
+        request_id: str,
+    ) -> None:
+        self._gateway = gateway
+        self._connection = connection
+        self._head = head
+        self._body = body
+        self._format = format
+        self._request_id = request_id
+
+    def begin(self) -> Running | None:
+        """Begin its exchange; None: it was answered.
+
+        Raises: InterlockError: it is not a call, or not one of somebody who may call.
+        """
+        gateway = self._gateway
+        caller = self._caller()
+        gateway.catch_up()
+        if not gateway.has_policy:
+            raise LocalError("no policy has been adopted yet; retry", code="not_ready")
+        if gateway.draining:
+            raise LocalError("the server is stopping; retry", code="draining")
+        call = read(self._format, self._body)
+        way = caller.way(call, gateway.router)
+        error = self._unserved(way.routed.route, call.model)
+        if error is None and self._format == "count_tokens" and not self._counts(way.routed.route.winner, call):
+            self._estimate(call)
+            return None
+        exchange = Exchange(gateway, self._connection, self._head, self._body, call, way, self._request_id)
+        if error is None:
+            gateway.exchanges.add(exchange)
+            try:
+                exchange.next()
+                return exchange
+            except Exception as failure:
+                gateway.exchanges.discard(exchange)
+                if not isinstance(failure, LocalError):
+                    raise
+                error = failure
+        self._refuse(call, way, error)
+        return None
+
+    def _caller(self) -> Caller:
+        """Who calls: as remembered, if the headers are those of the call before and nothing else has changed since."""
+        caller, directory = self._connection.known, self._gateway.directory
+        if isinstance(caller, Caller) and caller.headers == self._head.headers:
+            if directory.stands(caller.key, caller.seq, self._gateway.clock.now_ns()):
+                return caller
+            self._connection.known = None
+        key = self._gateway.admit(self._head, "inference")
+        if isinstance(key, LocalError):
+            raise key
+        caller = Caller(self._head.headers, key, directory.seq, directory.boundaries(key))
+        self._connection.known = caller
+        return caller
+
+    def _unserved(self, route: Route, model: str) -> LocalError | None:
+        """Why nobody may serve a call that takes this route."""
+        if not route.winner:
+            return LocalError(_why(route, model), code=route.code, field="model")
+        resting, lets = self._gateway.resting, self._gateway.lets
+        if route.winner in resting and not any(lets(name) for name in route.ranked):
+            return LocalError(f"{route.winner}: {resting[route.winner]}", code="not_ready")
+        return None
+
+    def _counts(self, deployment: str, call: Call) -> bool:
+        """Whether a deployment can count a body's tokens: not those of reasoning that only other families read."""
+        return self._gateway.upstreams[deployment].counts_tokens and not (call.sealed and CARRIER in self._body)
+
+    def _estimate(self, call: Call) -> None:
+        """Tokens of a Messages request for a deployment that cannot count them: our own estimate, named as such."""
+        lines = answer.own_headers(self._request_id) + f"x-interlock-estimate: {ESTIMATE_RULE}\r\n".encode()
+        body = msgspec.json.encode({"input_tokens": call.input_estimate})
+        self._connection.respond(200, answer.JSON + lines, body)
+        self._gateway.requests["count_tokens", "ok"] += 1
+
+    def _refuse(self, call: Call, way: Way, error: LocalError) -> None:
+        """Nobody may serve it, or can: say why, to the client and in the log."""
+        gateway, request_id = self._gateway, self._request_id
+        refused = records.refused(request_id, way.key, way.signals(call), way.routed, error)
+        now_ns = gateway.clock.now_ns()
+        gateway.journal.stage(f"{request_id}/refused", "usage.refused", now_ns, msgspec.json.encode(refused))
+        lines = answer.own_headers(request_id, way.routed.route.tier)
+        self._connection.respond(*gateway.error_for(call.format, error, request_id, lines))
+
+
+def _why(route: Route, model: str) -> str:
+    if route.code == "model_unknown":
+        return f"no deployment or tier is called {model!r}, and the policy refuses unknown names"
+    where = f"tier {route.tier!r}" if route.tier else f"deployment {model!r}"
+    refusals = "; ".join(f"{c.deployment}: {c.refused}" for c in route.candidates)
+    return f"{where} (rule {route.rule!r}) has nobody for this call: {refusals}"
