@@ -37,6 +37,8 @@ class DataDir:
         self.run = root / "run"
         """Of the processes that run now; nothing in it lasts."""
         self.generation = self.run / "generation"
+        self.conversations = root / "views" / "conversations"
+        """A view of where conversations are: may be deleted while nothing runs."""
         self.config = root / "interlock.toml"
         """Read if no other configuration is named."""
 

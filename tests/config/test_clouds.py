@@ -8,7 +8,7 @@ import pytest
 from interlock.config import Loaded, parse
 from interlock.config.clouds import PROJECT, REGION
 from interlock.errors import ConfigError
-from interlock.gateway import Breaker, Credential, Deployment, Retries, Timeouts
+from interlock.gateway import Affinity, Breaker, Credential, Deployment, Retries, Timeouts
 
 ENV = dict.fromkeys(("A", "B", "K"), "x")
 BEDROCK = 'provider = "bedrock"\nregion = "eu-central-1"\n'
@@ -188,6 +188,8 @@ class TestFailure:
             ("[retries]\nwait_s_max = 0.1", "retries", Retries(backoff_s=0.1, wait_s_max=0.1)),
             ("[breaker]\nfailures = 0", "breaker", Breaker(failures=0)),
             ("[breaker]\nopen_s = 400", "breaker", Breaker(open_s=400.0, open_s_max=400.0)),
+            ("[affinity]\ncache_s = 0", "affinity", Affinity(cache_s=0)),
+            ("[affinity]\ncalls = 9\nbreakpoints = false", "affinity", Affinity(calls=9, breakpoints=False)),
             ("", "timeouts", Timeouts()),
             ("[timeouts]\nfirst_byte_s = 300", "timeouts", Timeouts(first_byte_s=300, first_token_s=300)),
             ("[timeouts]\nfirst_byte_s = 60", "timeouts", Timeouts(first_byte_s=60, first_token_s=120)),
@@ -213,12 +215,22 @@ class TestFailure:
                 '[[rules]]\nname = "r"\ntier = "t"\non_cut = "go on"',
                 'rules[0].on_cut: found "go on"; expected one of "error"',
             ),
+            (
+                '[[rules]]\nname = "r"\ntier = "t"\nswitch = "never"',
+                'rules[0].switch: found "never"; expected one of "always", "saving"',
+            ),
+            ("[affinity]\ncalls = 0", "affinity.calls: found 0; expected an integer from 1 to 10000 (calls)"),
         ],
     )
     def test_a_mistake_is_named(self, rest: str, said: str) -> None:
         found = problems(OPENAI, rest)
         assert len(found) == 1, found
         assert said in found[0], found
+
+    def test_switch(self) -> None:
+        rule = '[[rules]]\nname = "r"\ntier = "t"\n'
+        assert read(OPENAI, rule).policy.rules[0].switch == "always"
+        assert read(OPENAI, rule + 'switch = "saving"').policy.rules[0].switch == "saving"
 
     def test_on_cut(self) -> None:
         rule = '[[rules]]\nname = "r"\ntier = "t"\n'

@@ -211,8 +211,8 @@ class TestReference:
         notes = Notes("full.toml", Lines(FULL))
         document = tomllib.loads(FULL, parse_float=Decimal)
         read(document, notes, folder=Path("/"), env={})
-        named = ("deployments", "tiers", "boundaries", "labels")
-        keys = {path[-1] for path in notes.asked if len(path) < 2 or path[-2] not in named}
+        named = ("deployments", "boundaries", "labels")
+        keys = {path[-1] for path in notes.asked if "tiers" not in path and (len(path) < 2 or path[-2] not in named)}
         words = {str(key) for key in keys if not isinstance(key, int)}
         assert len(words) > 70
         assert [word for word in sorted(words) if f"`{word}`" not in self.REFERENCE] == []
@@ -220,7 +220,7 @@ class TestReference:
 
     def test_defaults_in_the_reference_are_those_of_the_values(self) -> None:
         policy = builtin().policy
-        for section in ("limits", "timeouts", "retries", "breaker"):
+        for section in ("limits", "timeouts", "retries", "breaker", "affinity"):
             value = getattr(policy, section)
             page = self.REFERENCE.partition(f"\n## `[{section}]`\n")[2].partition("\n## ")[0]
             for key in value.__struct_fields__:
@@ -236,3 +236,33 @@ class TestReference:
         loaded = resolve_prices(load(path, env={}), now_ns=NOW_NS)
         assert [line for line in loaded.warnings if "credential" not in line] == []
         assert all(deployment.price for deployment in loaded.policy.deployments.values())
+
+
+class TestSpread:
+    DEPLOYMENTS = "".join(
+        f'[deployments.{name}]\nprovider = "x"\nbase_url = "http://h/v1"\nprice = "free"\n' for name in "abcd"
+    )
+
+    def tier(self, value: str) -> Any:
+        text = f'default_tier = "t"\n{self.DEPLOYMENTS}[tiers]\nt = {value}\n'
+        return parse(text, file="f", folder=Path("/"), env={}).policy.tiers["t"]
+
+    def test_equals_stand_in_a_table(self) -> None:
+        tier = self.tier('["c", { a = 3, b = 1 }, "d"]')
+        assert tier.deployments == ("c", "a", "b", "d")
+        assert tier.spread == ({"a": 3, "b": 1},)
+        assert self.tier("[{ a = 2 }]").spread == ()
+
+    @pytest.mark.parametrize(
+        ("value", "said"),
+        [
+            ("[{ a = 0 }]", "tiers.t[0].a: found 0; expected an integer from 1 to 1000"),
+            ('[{ a = 1 }, "a"]', "tiers.t: expected at most 256 deployments, each once"),
+            ("[{ a = 1 }, 5]", "tiers.t[1]: found 5; expected a deployment, or a table of names and weights"),
+            ("[{ a = 1, e = 1 }]", 'tiers.t: there is no deployment "e"'),
+        ],
+    )
+    def test_a_mistake_is_named(self, value: str, said: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            self.tier(value)
+        assert any(said in problem for problem in caught.value.problems), caught.value.problems

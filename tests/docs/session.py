@@ -22,6 +22,7 @@ _KINDS = tuple(
         (r"\bilk_[\w-]{43}(?!\w)", "SECRET"),
         (r"\b(req|key|er)_[0-9a-f]{32}\b", r"\1_ID"),
         (r"\bchatcmpl-\w+", "UPSTREAM_ID"),
+        (r"\bconv-[0-9a-f]{24}\b", "CONVERSATION"),
         (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
         (r"\bsha256:[0-9a-f]{16}\b", "VERSION"),
         (r"\b[0-9a-f]{16}\b", "CHAIN"),

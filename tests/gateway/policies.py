@@ -5,11 +5,12 @@ from hypothesis import strategies as st
 
 from interlock.gateway.policy import Deployment, Facts, Policy, Profile, Rule, Tier, When
 from interlock.gateway.signals import Signals
-from interlock.ledger import Format
+from interlock.ledger import Format, Price
 
 FORMAT: st.SearchStrategy[Format] = st.sampled_from(["chat", "responses", "messages"])
 FLAG = st.sampled_from([None, True, False])
 SIZE = st.integers(0, 12)
+PRICES = st.fixed_dictionaries({"input": SIZE, "output": SIZE}, optional={"cache_read": SIZE, "cache_write": SIZE})
 DEPLOYMENTS, TIERS = ("d0", "d1", "d2"), ("t0", "t1")
 MODEL = st.sampled_from(["auto", "auto:plan", "d0", "d1", "t0", "t1", "gpt-x", "claude-y"])
 MODE = st.sampled_from(["", "plan", "code"])
@@ -56,8 +57,13 @@ def _deployment(name: str) -> st.SearchStrategy[Deployment]:
         formats=st.lists(FORMAT, min_size=1, unique=True).map(tuple),
         facts=st.builds(Facts, geographies=st.sampled_from([(), ("eu",), ("us",)])),
         context_window=st.none() | st.integers(1, 12),
+        price=st.none() | st.builds(Price, per_mtok=PRICES),
         capabilities=st.lists(st.sampled_from(["tools", "images", "reasoning", "schema"]), unique=True).map(tuple),
     )
+
+
+def _tier(name: str, order: tuple[str, ...], spread: bool) -> Tier:
+    return Tier(name=name, deployments=order, spread=({one: n + 1 for n, one in enumerate(order)},) if spread else ())
 
 
 @st.composite
@@ -67,8 +73,11 @@ def policies(draw: st.DrawFn) -> Policy:
     return Policy(
         version="v",
         deployments={name: draw(_deployment(name)) for name in DEPLOYMENTS},
-        tiers={name: Tier(name=name, deployments=draw(order)) for name in TIERS},
-        rules=tuple(Rule(name=f"r{i}", when=when, tier=tier) for i, (when, tier) in enumerate(rules)),
+        tiers={name: _tier(name, draw(order), draw(st.booleans())) for name in TIERS},
+        rules=tuple(
+            Rule(name=f"r{i}", when=when, tier=tier, switch=draw(st.sampled_from(["always", "saving"])))
+            for i, (when, tier) in enumerate(rules)
+        ),
         profiles={"eu": Profile(name="eu", geographies=("eu",)), "any": Profile(name="any")},
         default_tier=draw(st.sampled_from(TIERS)),
         unknown_model=draw(st.sampled_from(["route", "refuse"])),
@@ -84,6 +93,7 @@ SIGNALS = st.builds(
     principal=st.sampled_from(["p", "q"]),
     mode=MODE,
     session=st.sampled_from(["", "s"]),
+    conversation=st.sampled_from(["", "c", "d"]),
     labels=LABELS,
     stream=st.booleans(),
     tools=st.booleans(),

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from interlock.clock import SystemClock
+from interlock.clock import Clock, SystemClock
 from interlock.gateway import (
     Deployment,
     Facts,
@@ -288,10 +288,10 @@ def policy(
 
 
 @contextlib.asynccontextmanager
-async def rig(directory: Path, made: Policy, *, boundary: str = "") -> AsyncIterator[Rig]:
+async def rig(directory: Path, made: Policy, *, boundary: str = "", clock: Clock | None = None) -> AsyncIterator[Rig]:
     """A gateway that decides by `made`, and a key under `boundary`."""
     loop = asyncio.get_running_loop()
-    clock = SystemClock()
+    clock = clock or SystemClock()
     directory.mkdir(parents=True, exist_ok=True)
     generation = Generation(directory)
     log = SqliteLog(directory / "log.sqlite")

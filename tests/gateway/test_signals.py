@@ -42,7 +42,7 @@ def test_key_and_body_are_joined() -> None:
     assert (signals.tenant, signals.principal, signals.labels) == ("acme", "p", {"team": "a"})
     assert (signals.format, signals.model, signals.stream, signals.output_tokens_max) == ("chat", "auto", True, 7)
     assert signals.input_tokens == made.input_estimate > 0
-    assert (signals.mode, signals.session) == ("", made.session)
+    assert (signals.mode, signals.session) == ("", f"conv-{made.opening}") and signals.conversation == made.opening
 
 
 @pytest.mark.parametrize(

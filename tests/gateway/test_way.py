@@ -27,7 +27,17 @@ Run = Callable[..., Any]
 
 # Text that breaks a template, or a search in JSON, if anything does.
 NAME = st.text(st.sampled_from('a%bd"\\:,{}1 é😀\x00\u2028'), max_size=6) | st.sampled_from(
-    ['"attempt":1', '"input_estimate":1', '"input_tokens":12,', "%b", "%d", "%%", "req_" + "0" * 32]
+    [
+        '"attempt":1',
+        '"input_estimate":1',
+        '"input_tokens":12,',
+        "%b",
+        "%d",
+        "%%",
+        "req_" + "0" * 32,
+        "0" * 24,
+        "conv-" + "0" * 24,
+    ]
 )
 KEY = st.builds(
     Key,
@@ -59,6 +69,7 @@ CALL = st.builds(
     input_estimate=SIZE,
     includes_usage=FLAGS,
     stream_options=FLAGS,
+    opening=st.sampled_from(["", "0" * 24, "ab" * 12]),
 )
 SPLICES = st.sampled_from(
     [(), ("model",), ("model", "stream_options.include_usage"), ("translated:chat", "dropped:%d")]
@@ -137,7 +148,7 @@ def test_what_a_client_can_name_without_end_is_not_remembered() -> None:
     router = Router(made, {})
     call = plain_call("auto")
     signals = read_signals(call, {}, plain_key())
-    way = Way(plain_key(), signals, router.route(signals, ()))
+    way = Way(plain_key(), signals, router.route(signals, ()), derived=True)
     for number in range(20):
         way.opened("req_1", 1, call, made.deployments["d0"], ("translated:messages", f"dropped:x{number}"))
     assert not way._templates
@@ -293,7 +304,8 @@ def test_mode_and_session_are_every_call_s_own(run: Run, tmp_path: Path) -> None
         assert await talk.say() == (200, "d0")
         opened = [record for record in await talk.on.records() if isinstance(record, Opened)]
         found = [(record.mode, record.session, record.tier) for record in opened]
-        assert found == [("plan", "a", "second"), ("code", "a", "main"), ("code", "b", "main"), ("", "", "main")]
+        opening = f"conv-{plain_call('auto').opening}"
+        assert found == [("plan", "a", "second"), ("code", "a", "main"), ("code", "b", "main"), ("", opening, "main")]
 
     talk(run, tmp_path, test)
 

@@ -54,6 +54,10 @@ def _attempt(attempt: Mapping[str, Any]) -> list[str]:
     ]
 
 
+_IN_WHO = ("session", "conversation")
+"""Signals that stand in a line of their own."""
+
+
 def _who(event: Mapping[str, Any]) -> list[str]:
     session = f", session {event['session']}" if event.get("session") else ""
     mode = f", mode {event['mode']}" if event.get("mode") else ""
@@ -81,12 +85,15 @@ def _decision(decision: Mapping[str, Any] | None) -> list[str]:
     """The recorded gateway.routing.Decision; fields at their defaults are not in it."""
     if not decision:
         return []
-    signals = ", ".join(f"{name} {_plain(value)}" for name, value in decision.get("signals", {}).items() if value)
+    known = {name: value for name, value in decision.get("signals", {}).items() if value and name not in _IN_WHO}
+    signals = ", ".join(f"{name} {_plain(value)}" for name, value in known.items())
     tier = f", so tier {decision['tier']}" if decision.get("tier") else ""
     told = [f"signals  {signals or 'none'}", f"rule     {decision.get('rule') or '-'}{tier}"]
     for name in ("unknown", "boundary", "splices"):
         if decision.get(name):
             told.append(f"{name.ljust(8)} {', '.join(map(str, decision[name]))}")
+    if decision.get("affinity"):
+        told.append(f"affinity {_affinity(decision['affinity'])}")
     rows = [
         [
             str(one.get("rank") or "-"),
@@ -102,6 +109,18 @@ def _decision(decision: Mapping[str, Any] | None) -> list[str]:
         *table([Column("rank", True), Column("candidate"), Column("")], rows),
     ]
     return ["  decision", *_indented(told, 4)]
+
+
+def _affinity(affinity: Mapping[str, Any]) -> str:
+    """The recorded gateway.affinity.Affinity."""
+    held, over, verdict = affinity["held_by"], affinity.get("over", ""), affinity["verdict"]
+    where = f"kept at {held}, not {over}" if verdict == "kept" else f"from {held} to {over}: {verdict}"
+    if "cached_tokens" not in affinity:
+        return where
+    stay, switch = (_cost(affinity.get(name)) for name in ("stay_nanousd", "switch_nanousd"))
+    calls = affinity.get("calls", 1)
+    over_calls = f" over {calls} calls" if calls > 1 else ""
+    return f"{where} (staying {stay}, going {switch}{over_calls}; {number(affinity['cached_tokens'])} tokens cached)"
 
 
 def _amount(entry: Mapping[str, Any]) -> list[str]:

@@ -44,7 +44,8 @@ def _known(notes: Notes, path: tuple[str | int, ...], kind: str, name: str, know
 
 def _tier(tier: Tier, deployments: Mapping[str, Deployment], notes: Notes) -> None:
     for index, name in enumerate(tier.deployments):
-        _known(notes, ("tiers", tier.name, index), "deployment", name, deployments)
+        place = ("tiers", tier.name) if tier.spread else ("tiers", tier.name, index)
+        _known(notes, place, "deployment", name, deployments)
     if tier.name in deployments and tier.deployments != (tier.name,):
         notes.warning(
             ("tiers", tier.name),

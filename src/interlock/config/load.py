@@ -24,6 +24,7 @@ from interlock.config.prices import look_up, read_price
 from interlock.config.reading import NAME, NAME_RULE, Notes, Table, shown
 from interlock.config.routes import read_profiles, read_rules, read_tiers
 from interlock.config.sections import (
+    read_affinity,
     read_breaker,
     read_limits,
     read_local,
@@ -151,6 +152,7 @@ def _policy(root: Table, local: LocalModel, folder: Path, env: Mapping[str, str]
         timeouts=read_timeouts(root.table("timeouts")),
         retries=read_retries(root.table("retries")),
         breaker=read_breaker(root.table("breaker")),
+        affinity=read_affinity(root.table("affinity")),
         limits=read_limits(root.table("limits")),
     )
 

@@ -3,12 +3,14 @@
 from typing import get_args
 
 from interlock.config.deployments import DAYS_MAX, FORMATS, places
-from interlock.config.reading import NAME, NAME_RULE, Table
+from interlock.config.reading import NAME, NAME_RULE, Table, shown
 from interlock.gateway import Profile, Rule, Tier, When
 from interlock.ledger import Format
 
 TIERS_MAX = 64
-RULES_MAX = 256
+MEMBERS_MAX = 256
+WEIGHT_MAX = 1_000
+RULES_MAX = 1024
 PROFILES_MAX = 64
 LABELS_MAX = 16  # a key has no more
 TOKENS_MAX = 1 << 40
@@ -27,9 +29,33 @@ def read_tiers(root: Table) -> dict[str, Tier]:
         if not NAME.fullmatch(name) or name == "auto":
             why = 'means "let the rules choose"' if name == "auto" else "is not a good name"
             table.problem(name, f"{why}; expected {NAME_RULE}{', and not auto' if name == 'auto' else ''}")
-        members = table.strings(name, rule="the name of a deployment", check=bool)
-        tiers[name] = Tier(name=name, deployments=members or ())
+        tiers[name] = _tier(name, table)
     return tiers
+
+
+def _tier(name: str, table: Table) -> Tier:
+    value = table.values[name]
+    if not isinstance(value, list) or not any(isinstance(item, dict) for item in value):
+        members = table.strings(name, rule="the name of a deployment, or a table of names and weights", check=bool)
+        return Tier(name=name, deployments=members or ())
+    table.take(name)
+    names: list[str] = []
+    groups: list[dict[str, int]] = []
+    for index, item in enumerate(value):
+        place = (*table.at(name), index)
+        if isinstance(item, dict):
+            inner = Table(item, place, table.notes)
+            weights = {one: inner.integer(one, 1, 1, WEIGHT_MAX, "its share of the conversations") or 1 for one in item}
+            inner.done()
+            groups.append(weights)
+            names.extend(weights)
+        elif isinstance(item, str) and item:
+            names.append(item)
+        else:
+            table.notes.problem(place, f"found {shown(item)}; expected a deployment, or a table of names and weights")
+    if len(names) > MEMBERS_MAX or len(names) != len(set(names)):
+        table.problem(name, f"expected at most {MEMBERS_MAX} deployments, each once")
+    return Tier(name=name, deployments=tuple(names), spread=tuple(group for group in groups if len(group) > 1))
 
 
 def read_rules(root: Table) -> tuple[Rule, ...]:
@@ -52,9 +78,16 @@ def _rule(table: Table) -> Rule:
     table.require("name", "a name for `interlock explain` to show")
     table.require("tier", "the tier that the rule leads to")
     when = _when(table.table("when"))
+    saves = table.choice("switch", "always", ("always", "saving")) == "saving"
     goes_on = table.choice("on_cut", "error", ("error", "continue")) == "continue"
     table.done()
-    return Rule(name=name, when=when, tier=tier, on_cut="continue" if goes_on else "error")
+    return Rule(
+        name=name,
+        when=when,
+        tier=tier,
+        on_cut="continue" if goes_on else "error",
+        switch="saving" if saves else "always",
+    )
 
 
 def _when(table: Table) -> When:

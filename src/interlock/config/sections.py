@@ -1,4 +1,4 @@
-"""The small sections: server, local model, limits, timeouts, retries, breaker. Each is read to its value and checked.
+"""The small sections: server, local model, limits, timeouts, retries, breaker, affinity: each read and checked.
 
 Deployments, tiers and rules are read elsewhere.
 """
@@ -9,7 +9,7 @@ from typing import Literal
 
 from interlock.config.reading import Table
 from interlock.config.value import LocalModel, Server, Tls
-from interlock.gateway import Breaker, Limits, Retries, Timeouts
+from interlock.gateway import Affinity, Breaker, Limits, Retries, Timeouts
 
 _KIB, _MIB = 1024, 1024 * 1024
 
@@ -28,6 +28,7 @@ SECONDS = ("header_s", "body_s", "keep_alive_s")
 SECONDS_MIN, SECONDS_MAX = 0.001, 86_400.0  # a millisecond, and a day: less or more is never meant
 ROUNDS_MAX = 10
 FAILURES_MAX = 1000
+CACHE_S_MAX, CALLS_MAX = 604_800.0, 10_000
 SYNC_MS_MAX = 60_000
 SYNC_WORDS = ("never", "tick")
 
@@ -95,6 +96,18 @@ def read_breaker(table: Table) -> Breaker:
         window_s=table.seconds("window_s", default.window_s, SECONDS_MIN, SECONDS_MAX),
         open_s=open_s,
         open_s_max=open_s_max,
+    )
+    table.done()
+    return value
+
+
+def read_affinity(table: Table) -> Affinity:
+    """[affinity]"""
+    default = Affinity()
+    value = Affinity(
+        cache_s=table.seconds("cache_s", default.cache_s, 0.0, CACHE_S_MAX),
+        calls=table.integer("calls", default.calls, 1, CALLS_MAX, "calls") or default.calls,
+        breakpoints=table.flag("breakpoints", default.breakpoints) is not False,
     )
     table.done()
     return value

@@ -2,6 +2,7 @@
 
 from interlock.credentials import Credential
 from interlock.gateway.policy import (
+    Affinity,
     Breaker,
     Deployment,
     Facts,
@@ -20,6 +21,7 @@ from interlock.gateway.service import Gateway
 from interlock.gateway.signals import Signals
 
 __all__ = [
+    "Affinity",
     "Breaker",
     "Candidate",
     "Credential",

@@ -385,4 +385,6 @@ class Attempt:
             duration_ns=self._gateway.clock.monotonic_ns() - self._begun_ns,
         )
         self.cost = settled.usage
+        if outcome == "completed":
+            self._exchange.moved(self.deployment, settled.usage)
         self._gateway.metering.settled(self._id, self.deployment.name, settled, then)

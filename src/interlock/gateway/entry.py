@@ -9,10 +9,12 @@ import msgspec
 
 from interlock.errors import LocalError
 from interlock.gateway import answer, records
+from interlock.gateway.affinity import Held
+from interlock.gateway.conversations import Conversation, conversation_key
 from interlock.gateway.exchange import Exchange
 from interlock.gateway.http import Head, Running, ServerConnection
 from interlock.gateway.routing import Route
-from interlock.gateway.translate import CARRIER
+from interlock.gateway.translate import CARRIER, TRANSLATED
 from interlock.gateway.way import Caller, Way
 from interlock.gateway.wire import ESTIMATE_RULE, Call, read
 from interlock.ledger import Format
@@ -54,11 +56,16 @@ class Entry:
             raise LocalError("the server is stopping; retry", code="draining")
         call = read(self._format, self._body)
         way = caller.way(call, gateway.router)
+        conversation = self._conversation(call, way)
+        if conversation is not None and conversation.held is not None:
+            way = self._kept(call, way, conversation.held)
         error = self._unserved(way.routed.route, call.model)
         if error is None and self._format == "count_tokens" and not self._counts(way.routed.route.winner, call):
             self._estimate(call)
             return None
-        exchange = Exchange(gateway, self._connection, self._head, self._body, call, way, self._request_id)
+        exchange = Exchange(
+            gateway, self._connection, self._head, self._body, call, way, conversation, self._request_id
+        )
         if error is None:
             gateway.exchanges.add(exchange)
             try:
@@ -85,6 +92,21 @@ class Entry:
         caller = Caller(self._head.headers, key, directory.seq, directory.boundaries(key))
         self._connection.known = caller
         return caller
+
+    def _conversation(self, call: Call, way: Way) -> Conversation | None:
+        """The conversation that the call goes on with; None: it is none that an answer moves."""
+        if not call.opening or call.format not in TRANSLATED:
+            return None
+        key = conversation_key(way.key.tenant, way.session(call), call.opening)
+        return Conversation(key, self._gateway.conversations.find(key))
+
+    def _kept(self, call: Call, way: Way, held: Held) -> Way:
+        """The way of a conversation that `held` says where it is."""
+        if held.deployment == way.routed.route.winner:
+            return way
+        now_s = self._gateway.clock.now_ns() // 1_000_000_000
+        routed = self._gateway.router.kept(way.routed, way.signals(call), held, now_s)
+        return way if routed is way.routed else way.rerouted(routed)
 
     def _unserved(self, route: Route, model: str) -> LocalError | None:
         """Why nobody may serve a call that takes this route."""

@@ -12,16 +12,19 @@ Everything runs on the event loop's callbacks; nothing here waits.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from interlock.errors import LocalError, LogUnavailable
 from interlock.gateway import answer
+from interlock.gateway.affinity import moved
 from interlock.gateway.attempt import Attempt
+from interlock.gateway.conversations import Conversation
 from interlock.gateway.deadlines import Deadlines
 from interlock.gateway.failure import Action, judge, retry_after_s, should_retry, wait_s
 from interlock.gateway.http import Head, ServerConnection
-from interlock.gateway.plan import make_plan
+from interlock.gateway.plan import make_plan, needs_of
+from interlock.gateway.policy import Deployment
 from interlock.gateway.relay import Relay
 from interlock.gateway.translate import Voice
 from interlock.gateway.way import Way
@@ -48,6 +51,7 @@ class Exchange:
         body: bytes,
         call: Call,
         way: Way,
+        conversation: Conversation | None,
         request_id: str,
     ) -> None:
         self.gateway = gateway
@@ -55,6 +59,8 @@ class Exchange:
         self.head = head
         self.call = call
         self.way = way
+        self._conversation = conversation
+        self._held = conversation.held if conversation is not None else None
         self.request_id = request_id
         self._upstreams, self.circuits = gateway.upstreams, gateway.circuits
         self._client: ServerConnection | None = connection
@@ -98,7 +104,8 @@ class Exchange:
             deployment = self.policy.deployments[self._ranked[0]]
             upstream = self._upstreams[deployment.name]
             try:
-                plan = make_plan(self.call, self._body, deployment, upstream.formats, joins=self._joins, voice=voice)
+                needs = needs_of(self.call, deployment, self.policy, self._held, joins=self._joins)
+                plan = make_plan(self.call, self._body, deployment, upstream.formats, needs, voice)
                 request, left_out = upstream.encoded(plan.body, self.head.headers, self.call.stream)
                 break
             except LocalError:
@@ -113,6 +120,13 @@ class Exchange:
         if plan.ask is not None and self.call.stream:
             self._voice = self._attempt.voice = voice or Voice(self._attempt.envelope(), joins=self._joins)
         self._attempt.open(fresh=fresh)
+
+    def moved(self, deployment: Deployment, usage: Mapping[str, int]) -> None:
+        """The conversation was answered by `deployment`, whole."""
+        if self._conversation is not None:
+            at_s = self.gateway.clock.now_ns() // 1_000_000_000
+            held = moved(self._held, deployment, self.call.messages, usage, at_s)
+            self.gateway.conversations.keep(self._conversation.key, held)
 
     def not_opened(self, error: LogUnavailable) -> None:
         """The attempt could not be written down, so it was not sent."""

@@ -9,11 +9,18 @@ from collections.abc import Sequence
 import msgspec
 
 from interlock.errors import LocalError
-from interlock.gateway.policy import Deployment
+from interlock.gateway.affinity import Held, unreadable
+from interlock.gateway.policy import Deployment, Policy
 from interlock.gateway.translate import CARRIER, TRANSLATED, Voice, going_on, read_request, write_request
+from interlock.gateway.translate.carrier import PREFIX
 from interlock.gateway.translate.neutral import Ask, Target
 from interlock.gateway.wire import Call, asking_usage, model_span, with_model
+from interlock.gateway.wire.breakpoints import TOKENS_MIN, with_breakpoints
+from interlock.gateway.wire.reasoning import without_reasoning
 from interlock.ledger import Format
+
+PATHS_MAX = 16
+"""Of removed reasoning, listed by name."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -37,22 +44,57 @@ class Plan(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, splices=splices, dropped=self.dropped + paths)
 
 
+class Needs(msgspec.Struct, frozen=True, gc=False):
+    """What a deployment needs changed beside the format."""
+
+    joins: bool
+    """The stream must be one that another upstream could take over."""
+    unreadable: int
+    """How many of the first messages hold reasoning of other families, sealed."""
+    breakpoints: bool
+    """It is one of Anthropic's models, and its client does not know."""
+
+
+def needs_of(call: Call, deployment: Deployment, policy: Policy, held: Held | None, *, joins: bool) -> Needs:
+    """What a call needs at `deployment`, if its conversation is where `held` says."""
+    marks = policy.affinity.breakpoints and call.model not in policy.deployments
+    return Needs(
+        joins=joins,
+        unreadable=unreadable(held, deployment.family, call.messages) if call.sealed else 0,
+        breakpoints=marks and deployment.family == "claude" and call.input_estimate >= TOKENS_MIN,
+    )
+
+
 def make_plan(
-    call: Call, body: bytes, deployment: Deployment, formats: Sequence[Format], *, joins: bool, voice: Voice | None
+    call: Call, body: bytes, deployment: Deployment, formats: Sequence[Format], needs: Needs, voice: Voice | None
 ) -> Plan:
     """Plan one attempt.
 
     Args:
         formats: what the deployment speaks, the preferred one first.
-        joins: the stream must be one that another upstream could take over.
         voice: the stream so far, if this attempt is to go on with it.
     Raises: LocalError: it cannot be said there; `field` names it.
     """
     asked = "messages" if call.format == "count_tokens" else call.format
+    removed: tuple[str, ...] = ()
+    if needs.unreadable:
+        body, removed = without_reasoning(call.format, body, needs.unreadable, PREFIX)
     carries = call.sealed and call.format in TRANSLATED and CARRIER in body
-    if asked in formats and not joins and not carries:
-        return _passed(call, body, deployment.model)
-    return _translated(call, body, deployment, formats, voice)
+    if asked in formats and not needs.joins and not carries:
+        plan = _passed(call, body, deployment.model)
+    else:
+        plan = _translated(call, body, deployment, formats, voice)
+    marked: tuple[str, ...] = ()
+    if needs.breakpoints and plan.format == "messages":
+        body, marked = with_breakpoints(plan.body)
+        plan = msgspec.structs.replace(plan, body=body)
+    splices = (*(f"removed:{path}" for path in _few(removed)), *plan.splices, *(f"cached:{path}" for path in marked))
+    return msgspec.structs.replace(plan, splices=splices) if removed or marked else plan
+
+
+def _few(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Not more than a person reads: the log holds them with each call."""
+    return paths if len(paths) <= PATHS_MAX else (*paths[:PATHS_MAX], f"{len(paths) - PATHS_MAX} more")
 
 
 def _passed(call: Call, body: bytes, model: str) -> Plan:

@@ -68,11 +68,14 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.credentials or ((self.credential,) if self.credential is not None else ())
 
 
-class Tier(msgspec.Struct, frozen=True, kw_only=True):
+class Tier(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Deployments in order of preference."""
 
     name: str
     deployments: tuple[str, ...]
+    spread: tuple[dict[str, int], ...] = ()
+    """Groups of them among which conversations are spread, each with its weight; a group's members follow one another
+    in `deployments`."""
 
 
 class When(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -99,7 +102,7 @@ class When(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Inclusive, of the estimate."""
 
 
-class Rule(msgspec.Struct, frozen=True, kw_only=True):
+class Rule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """If the signals are so, then this tier."""
 
     name: str
@@ -108,6 +111,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     on_cut: Literal["error", "continue"] = "error"
     """What follows when an upstream breaks off a stream that the client has begun to see: the format's own error event,
     or the next candidate, which goes on from the text so far (text only, never inside a tool call)."""
+    switch: Literal["always", "saving"] = "always"
+    """A conversation whose prompt is cached at a deployment outside of the tier: the tier all the same, or only where
+    that saves money (affinity.py)."""
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -161,6 +167,17 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
     open_s_max: float = 300.0
 
 
+class Affinity(msgspec.Struct, frozen=True, kw_only=True):
+    """When a conversation stays with the deployment that holds its prompt in a cache."""
+
+    cache_s: float = 300.0
+    """How long a provider keeps a prompt that nobody asks for; 0: conversations are held nowhere."""
+    calls: int = 1
+    """Over how many calls, the one at hand included, a switch must save more than the lost cache costs."""
+    breakpoints: bool = True
+    """Tell Anthropic's models what to cache where a client that did not choose them has not."""
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds on what clients may send and hold; per worker where a total."""
 
@@ -201,6 +218,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()
     breaker: Breaker = Breaker()
+    affinity: Affinity = Affinity()
     limits: Limits = Limits()
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
+from interlock.gateway.affinity import Held
 from interlock.gateway.policy import Policy
-from interlock.gateway.routing import Route, decide
+from interlock.gateway.routing import Route, decide, kept
 from interlock.gateway.signals import Signals
 
 KINDS_MAX = 4096
@@ -48,6 +49,8 @@ class Router:
         """Input sizes at which a route may change."""
         self.era = object()
         """This router, for who remembers its routes and must not keep it alive."""
+        self.spreads = any(tier.spread for tier in policy.tiers.values())
+        """Whether a route depends on which conversation it is."""
         whens = [rule.when for rule in policy.rules]
         self._by_who = any(w.tenant is not None or w.principal is not None or w.labels is not None for w in whens)
 
@@ -67,14 +70,24 @@ class Router:
             bisect_right(self.edges, signals.input_tokens),
             boundaries,
             (signals.tenant, signals.principal, *sorted(signals.labels.items())) if self._by_who else None,
+            (signals.session, signals.conversation) if self.spreads else None,
         )
         routed = self._known.get(kind)
         if routed is None:
             if len(self._known) >= KINDS_MAX:
                 self._known.clear()
             route = decide(signals, self._policy, boundaries, self._not_ready, self._resting)
-            routed = self._known[kind] = Routed(route, _encode(route)[1:], tuple(route.ranked))
+            routed = self._known[kind] = _routed(route)
         return routed
+
+    def kept(self, routed: Routed, signals: Signals, held: Held, now_s: int) -> Routed:
+        """As `routing.kept`; the same value if it changes nothing."""
+        route = kept(routed.route, signals, self._policy, held, now_s, self._not_ready, self._resting)
+        return routed if route is routed.route else _routed(route)
+
+
+def _routed(route: Route) -> Routed:
+    return Routed(route, _encode(route)[1:], tuple(route.ranked))
 
 
 def _edges(policy: Policy) -> list[int]:

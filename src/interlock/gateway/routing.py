@@ -6,14 +6,17 @@ clock, randomness or I/O here: the same arguments give the same decision.
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Literal
 
 import msgspec
 
+from interlock.gateway.affinity import Affinity, Held, weigh
 from interlock.gateway.boundary import refusal
-from interlock.gateway.policy import Deployment, Policy, Profile, When
+from interlock.gateway.policy import Deployment, Policy, Profile, Tier, When
 from interlock.gateway.signals import Signals, names_route, unknown_signals
+from interlock.gateway.spread import spread
 from interlock.ledger import Format
 
 Stage = Literal["", "boundary", "shape", "ready"]
@@ -54,13 +57,14 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unknown: tuple[str, ...] = ()
     on_cut: Literal["error", "continue"] = "error"
     """Of the rule."""
+    affinity: Affinity | None = None
+    """Set where another deployment than the winner held the conversation, or would be the winner if it did not."""
 
     @property
     def ranked(self) -> list[str]:
         """Deployments that may serve it, the first to be tried first."""
         ranked = [c for c in self.candidates if c.rank]
-        if any(c.resting for c in ranked):
-            ranked.sort(key=lambda c: c.rank)
+        ranked.sort(key=attrgetter("rank"))
         return [c.deployment for c in ranked]
 
 
@@ -79,7 +83,7 @@ def decide(
     not_ready: Mapping[str, str],
     resting: Mapping[str, str] = MappingProxyType({}),
 ) -> Route:
-    """Choose the route.
+    """Choose the route; `kept` is the second half, for a conversation that is somewhere already.
 
     Args:
         boundaries: names of the profiles of tenant and key; one that the policy lacks refuses everybody.
@@ -95,16 +99,14 @@ def decide(
     candidates: list[Candidate] = []
     well = rested = 0
     for name in () if refused else names:
-        stage, why = _judge(policy.deployments[name], signals, profiles)
+        candidate = _candidate(name, signals, policy, profiles, not_ready, resting)
         if missing:
-            stage, why = "boundary", f"boundary {missing}: no such profile"
-        if not why and name in not_ready:
-            stage, why = "ready", not_ready[name]
-        rests = "" if why else resting.get(name, "")
-        well += not (why or rests)
-        rested += bool(rests)
-        rank = 0 if why else -rested if rests else well
-        candidates.append(Candidate(deployment=name, rank=rank, stage=stage, refused=why, resting=rests))
+            why = f"boundary {missing}: no such profile"
+            candidate = Candidate(deployment=name, stage="boundary", refused=why)
+        well += not (candidate.refused or candidate.resting)
+        rested += bool(candidate.resting)
+        rank = 0 if candidate.refused else -rested if candidate.resting else well
+        candidates.append(msgspec.structs.replace(candidate, rank=rank))
     if rested:
         candidates = [msgspec.structs.replace(c, rank=well - c.rank) if c.rank < 0 else c for c in candidates]
     return Route(
@@ -120,16 +122,74 @@ def decide(
     )
 
 
+def kept(
+    route: Route,
+    signals: Signals,
+    policy: Policy,
+    held: Held,
+    now_s: int,
+    not_ready: Mapping[str, str],
+    resting: Mapping[str, str] = MappingProxyType({}),
+) -> Route:
+    """The route of a conversation that `held.deployment` answered last: whether it stays there.
+
+    Args:
+        route: as `decide` gave it.
+        now_s: Unix seconds.
+    """
+    name = held.deployment
+    if not route.winner or name in ("", route.winner) or not held.cached_tokens or not policy.affinity.cache_s:
+        return route
+    candidate = next((c for c in route.candidates if c.deployment == name), None)
+    if now_s - held.at_s > policy.affinity.cache_s:
+        affinity = Affinity(held_by=name, verdict="cold", over=route.winner)
+    elif candidate is None and not _may_save(route.rule, policy):
+        affinity = Affinity(held_by=name, verdict="rule", over=route.winner)
+    else:
+        if candidate is None:
+            profiles = [policy.profiles[one] for one in route.boundary]
+            candidate = _candidate(name, signals, policy, profiles, not_ready, resting)
+            route = msgspec.structs.replace(route, candidates=(*route.candidates, candidate))
+        if candidate.refused or candidate.resting:
+            affinity = Affinity(held_by=name, verdict="unserved", over=route.winner)
+        else:
+            affinity = weigh(held, signals.input_tokens, policy.deployments[route.winner], policy)
+    if affinity.verdict == "kept":
+        route = _first(route, name)
+    return msgspec.structs.replace(route, affinity=affinity)
+
+
+def _may_save(rule: str, policy: Policy) -> bool:
+    """Whether a conversation may stay outside of the tier that the rule wants."""
+    return next((r.switch for r in policy.rules if r.name == rule), "always") == "saving"
+
+
+def _first(route: Route, name: str) -> Route:
+    """The route with `name` ranked first, the others in their order."""
+    order = [name, *(other for other in route.ranked if other != name)]
+    candidates = tuple(
+        msgspec.structs.replace(c, rank=order.index(c.deployment) + 1) if c.deployment in order else c
+        for c in route.candidates
+    )
+    return msgspec.structs.replace(route, candidates=candidates, winner=name)
+
+
 def _route(signals: Signals, policy: Policy) -> tuple[str, str, tuple[str, ...]]:
     """(rule, tier, deployments in order)."""
     if signals.model in policy.tiers:
-        return "model", signals.model, policy.tiers[signals.model].deployments
+        return "model", signals.model, _order(policy.tiers[signals.model], signals)
     if signals.model in policy.deployments:
         return "model", "", (signals.model,)
     for rule in policy.rules:
         if matches(rule.when, signals):
-            return rule.name, rule.tier, policy.tiers[rule.tier].deployments
-    return "default", policy.default_tier, policy.tiers[policy.default_tier].deployments
+            return rule.name, rule.tier, _order(policy.tiers[rule.tier], signals)
+    return "default", policy.default_tier, _order(policy.tiers[policy.default_tier], signals)
+
+
+def _order(tier: Tier, signals: Signals) -> tuple[str, ...]:
+    if not tier.spread:
+        return tier.deployments
+    return spread(tier.deployments, tier.spread, f"{signals.session}/{signals.conversation}")
 
 
 def matches(when: When, signals: Signals) -> bool:
@@ -154,6 +214,21 @@ def matches(when: When, signals: Signals) -> bool:
         if names is not None and value not in names:
             return False
     return when.labels is None or all(signals.labels.get(name) == value for name, value in when.labels.items())
+
+
+def _candidate(
+    name: str,
+    signals: Signals,
+    policy: Policy,
+    profiles: Sequence[Profile],
+    not_ready: Mapping[str, str],
+    resting: Mapping[str, str],
+) -> Candidate:
+    """A deployment, not ranked yet."""
+    stage, why = _judge(policy.deployments[name], signals, profiles)
+    if not why and name in not_ready:
+        stage, why = "ready", not_ready[name]
+    return Candidate(deployment=name, stage=stage, refused=why, resting="" if why else resting.get(name, ""))
 
 
 def _judge(deployment: Deployment, signals: Signals, profiles: Sequence[Profile]) -> tuple[Stage, str]:

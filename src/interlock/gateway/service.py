@@ -14,6 +14,7 @@ import msgspec
 from interlock.clock import Clock
 from interlock.errors import InterlockError, LocalError
 from interlock.gateway import answer
+from interlock.gateway.conversations import Conversations
 from interlock.gateway.entry import Entry
 from interlock.gateway.exchange import Exchange
 from interlock.gateway.failure import Circuit
@@ -57,8 +58,13 @@ class Gateway:
         journal: UsageJournal,
         policy: Policy | None,
         catch_up: Callable[[], None],
+        conversations: Conversations | None = None,
     ) -> None:
-        """`catch_up` is called before each decision: it adopts a newer policy if there is one (`adopt`)."""
+        """
+        Args:
+            catch_up: called before each decision: it adopts a newer policy if there is one (`adopt`).
+            conversations: shared with other workers; None: this gateway's own.
+        """
         self.loop = loop
         self.clock = clock
         self.draining = False
@@ -71,6 +77,8 @@ class Gateway:
         self.requests: Counter[tuple[str, str]] = Counter()
         """Answered, by format and error code (`ok` if there was none)."""
         self.metering = Metering(clock, journal)
+        self.conversations = conversations or Conversations()
+        """Where they are."""
         self.exchanges: set[Exchange] = set()
         self.circuits: dict[str, Circuit] = {}
         """One a deployment, kept from policy to policy."""
@@ -100,6 +108,7 @@ class Gateway:
         self.upstreams, self._faults = make_upstreams(self.loop, policy, self._pools, self.clock)
         self.circuits = {name: self.circuits.get(name) or Circuit(policy.breaker) for name in policy.deployments}
         self.has_policy = True
+        self.conversations.know([*policy.deployments, *(d.family for d in policy.deployments.values())])
         self._update_ready()
 
     def set_loading(self, deployment: str, why: str) -> None:

@@ -22,6 +22,9 @@ SESSION_HEADER = b"x-interlock-session"
 AUTO = "auto"
 """The model name that leaves the choice to the rules; `auto:MODE` names the mode where no header can be set."""
 
+DERIVED = "conv-"
+"""How a session begins that no client named."""
+
 _MODE = re.compile(rb"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _SESSION = re.compile(rb"[\x21-\x7e]{1,255}")
 
@@ -37,6 +40,9 @@ class Signals(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     mode: str = ""
     """Lower case; empty: none was told."""
     session: str = ""
+    """As the client names it; `conv-` and `conversation` where it names none; empty: there is none."""
+    conversation: str = ""
+    """By how it begins (wire/opening.py): one of perhaps several in the session."""
     labels: dict[str, str] = {}
     stream: bool = False
     tools: bool = False
@@ -66,16 +72,16 @@ def read_signals(call: Call, headers: Mapping[bytes, bytes], key: Key) -> Signal
     mode = _mode(headers)
     if not mode and call.model.startswith("auto:"):
         mode = _checked(_MODE, call.model[5:].encode(), "model", "auto:MODE").lower()
-    session = headers.get(SESSION_HEADER)
+    named = headers.get(SESSION_HEADER)
+    session = call.session if named is None else _checked(_SESSION, named, SESSION_HEADER.decode(), "visible ASCII")
     return Signals(
         format=call.format,
         model=call.model,
         tenant=key.tenant,
         principal=key.principal,
         mode=mode,
-        session=call.session
-        if session is None
-        else _checked(_SESSION, session, SESSION_HEADER.decode(), "visible ASCII"),
+        session=session or (DERIVED + call.opening if call.opening else ""),
+        conversation=call.opening,
         labels=key.labels,
         stream=call.stream,
         tools=call.tools,

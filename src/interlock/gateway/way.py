@@ -14,7 +14,7 @@ import msgspec
 from interlock.gateway import records
 from interlock.gateway.policy import Deployment
 from interlock.gateway.router import Routed, Router
-from interlock.gateway.signals import Signals, read_signals
+from interlock.gateway.signals import DERIVED, SESSION_HEADER, Signals, read_signals
 from interlock.gateway.wire import INCLUDE_USAGE, MODEL, Call
 from interlock.identity import Key
 
@@ -29,20 +29,37 @@ _PASSED = frozenset({(), (MODEL,), (INCLUDE_USAGE,), (MODEL, INCLUDE_USAGE)})
 class Way:
     """A route, for the calls of one kind from one caller."""
 
-    __slots__ = ("_base", "_templates", "key", "routed")
+    __slots__ = ("_base", "_derived", "_templates", "key", "routed")
 
-    def __init__(self, key: Key, base: Signals, routed: Routed) -> None:
-        """`base`: signals of one such call; others differ in its figures."""
+    def __init__(self, key: Key, base: Signals, routed: Routed, *, derived: bool) -> None:
+        """
+        Args:
+            base: signals of one such call; others differ in its figures, and in the conversation.
+            derived: no client named the session: it is the conversation.
+        """
         self.key = key
         self.routed = routed
         self._base = base
+        self._derived = derived
         self._templates: dict[tuple[str, tuple[str, ...], bool], bytes] = {}
+
+    def session(self, call: Call) -> str:
+        """As on the signals."""
+        return DERIVED + call.opening if self._derived else self._base.session
 
     def signals(self, call: Call) -> Signals:
         """As `read_signals`."""
         return msgspec.structs.replace(
-            self._base, input_tokens=call.input_estimate, output_tokens_max=call.max_output or 0
+            self._base,
+            session=self.session(call),
+            conversation=call.opening,
+            input_tokens=call.input_estimate,
+            output_tokens_max=call.max_output or 0,
         )
+
+    def rerouted(self, routed: Routed) -> "Way":
+        """The same call, another route."""
+        return Way(self.key, self._base, routed, derived=self._derived)
 
     def opened(
         self, request_id: str, attempt: int, call: Call, deployment: Deployment, splices: tuple[str, ...]
@@ -57,11 +74,14 @@ class Way:
             )
             encoded = _encode(record)
             if call.format not in records.UNMETERED and call.input_estimate and splices in _PASSED:
-                self._templates[kind] = _template(encoded, request_id, attempt, call)
+                made = _template(encoded, request_id, attempt, call, derived=self._derived)
+                if made is not None:
+                    self._templates[kind] = made
             return encoded
-        size = call.input_estimate
-        figures = (request_id.encode(), attempt, size, size)
-        return template % ((*figures, limit) if limit else figures)
+        size, opening = call.input_estimate, call.opening.encode()
+        conversation = (opening, opening, opening) if self._derived else (opening,) if opening else ()
+        limits = (limit,) if limit else ()
+        return template % (request_id.encode(), attempt, size, *conversation, size, *limits)
 
 
 class Caller:
@@ -95,6 +115,7 @@ class Caller:
             call.schema,
             call.chore,
             call.session,
+            call.opening if router.spreads else bool(call.opening),
             bisect_right(router.edges, call.input_estimate),
         )
         way = self._ways.get(kind)
@@ -102,12 +123,14 @@ class Caller:
             signals = read_signals(call, self.headers, self.key)
             if len(self._ways) >= WAYS_MAX:
                 self._ways.clear()
-            way = self._ways[kind] = Way(self.key, signals, router.route(signals, self.boundaries))
+            derived = bool(call.opening and not call.session and SESSION_HEADER not in self.headers)
+            way = self._ways[kind] = Way(self.key, signals, router.route(signals, self.boundaries), derived=derived)
         return way
 
 
-def _template(encoded: bytes, request_id: str, attempt: int, call: Call) -> bytes:
-    """The record with places for id, attempt, two times the input and, if there is one, the output limit.
+def _template(encoded: bytes, request_id: str, attempt: int, call: Call, *, derived: bool) -> bytes | None:
+    """The record with places for id, attempt, two times the input, the conversation (with the session, which is made
+    from it if it is `derived`) and, if there is one, the output limit. None: the client says the conversation's hash.
 
     A member's name with its colon is found where it stands and nowhere else: in a string a quote has a backslash.
     """
@@ -120,4 +143,7 @@ def _template(encoded: bytes, request_id: str, attempt: int, call: Call) -> byte
     ):
         if figure:
             template = template.replace(b'"%b":%d' % (name, figure), b'"%b":%%d' % name, 1)
-    return template
+    opening = call.opening.encode()
+    if opening and template.count(opening) != (3 if derived else 1):
+        return None
+    return template.replace(opening, b"%b") if opening else template

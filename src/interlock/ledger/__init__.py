@@ -1,6 +1,6 @@
 """The ledger: usage events to priced entries, and the questions asked of them."""
 
-from interlock.ledger.book import Amount, Entry, Line, consistent, entry, partition, price
+from interlock.ledger.book import Amount, Entry, Line, consistent, entry, partition, price, rates
 from interlock.ledger.event import NULL, Format, Opened, Outcome, Refused, Settled, Source
 from interlock.ledger.explain import Evidence, ExplainedAttempt, Explanation
 from interlock.ledger.pricing import KINDS, PARENTS, Price, Step
@@ -47,6 +47,7 @@ __all__ = [
     "open_attempts",
     "partition",
     "price",
+    "rates",
     "to_api",
     "track",
 ]

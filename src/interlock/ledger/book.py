@@ -199,11 +199,16 @@ def _inside(usage: Mapping[str, int]) -> dict[str, int]:
 
 def _step(price: Price, quantities: Mapping[str, int]) -> tuple[dict[str, int], int | None]:
     """The prices for a call with that much input, and the threshold they begin above."""
-    if price.above:
-        whole = sum(count for kind, count in quantities.items() if PARENTS.get(kind, kind) == "input")
-        for step in reversed(price.above):
-            if whole > step.input_tokens:
-                return step.per_mtok, step.input_tokens
+    if not price.above:
+        return price.per_mtok, None
+    return rates(price, sum(count for kind, count in quantities.items() if PARENTS.get(kind, kind) == "input"))
+
+
+def rates(price: Price, input_tokens: int) -> tuple[dict[str, int], int | None]:
+    """The prices for a call with `input_tokens` of input in all, and the threshold they begin above."""
+    for step in reversed(price.above):
+        if input_tokens > step.input_tokens:
+            return step.per_mtok, step.input_tokens
     return price.per_mtok, None
 
 

@@ -24,6 +24,7 @@ from interlock.clock import SystemClock
 from interlock.datadir import DataDir
 from interlock.errors import InterlockError
 from interlock.gateway import Gateway
+from interlock.gateway.conversations import Conversations
 from interlock.gateway.http import ServerConnection
 from interlock.identity import Generation, SharedDirectory
 from interlock.local.child import KEY_ENV
@@ -61,7 +62,8 @@ class Worker:
             low_water=lambda: self.gateway.metering.low_water(),  # noqa: PLW0108 - the gateway is made after its journal
         )
         directory = SharedDirectory(log, generation)
-        self.gateway = Gateway(loop, clock, directory, self._journal, None, self._adopt_newer)
+        conversations = Conversations(self._places.conversations)
+        self.gateway = Gateway(loop, clock, directory, self._journal, None, self._adopt_newer, conversations)
         self._stopping = asyncio.Event()
 
     def _adopt_newer(self) -> None:

@@ -51,6 +51,7 @@ def test_a_plain_chat_call() -> None:
         includes_usage=False,
         stream_options=False,
         sealed=False,
+        opening="622f895b4de0b6f89bd8c804",
     )
 
 

@@ -20,6 +20,7 @@ from interlock.gateway.wire.content import (
     look_through_parts,
     name_of,
 )
+from interlock.gateway.wire.opening import opening
 from interlock.ledger import Format
 
 ESTIMATE_RULE = "json-bytes/4.v1"
@@ -67,6 +68,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     """Chat: the body has the member `stream_options`."""
     sealed: bool
     """Holds reasoning of an earlier turn, so its seal may be another family's (translate/carrier.py)."""
+    opening: str
+    """The conversation, by how it begins (opening.py); empty: there is none."""
 
 
 def read(format: Format, body: bytes) -> Call:
@@ -241,6 +244,7 @@ def _call(
         includes_usage,
         stream_options,
         seen.sealed,
+        opening(format, document),
     )
 
 
