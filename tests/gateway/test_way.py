@@ -154,6 +154,17 @@ def test_what_a_client_can_name_without_end_is_not_remembered() -> None:
     assert not way._templates
 
 
+def test_each_conversation_is_spread_by_itself() -> None:
+    made = policy([1, 2])
+    equals = msgspec.structs.replace(made.tiers["main"], spread=({"d0": 1, "d1": 1},))
+    router = Router(msgspec.structs.replace(made, tiers={**made.tiers, "main": equals}), {})
+    caller = Caller({}, plain_key(), 1, ())
+    calls = [msgspec.structs.replace(plain_call("auto"), opening=f"{number:024x}") for number in range(20)]
+    first = [caller.way(call, router).routed.route.winner for call in calls]
+    assert set(first) == {"d0", "d1"}
+    assert [caller.way(call, router).routed.route.winner for call in reversed(calls)] == first[::-1]
+
+
 def test_a_longer_prompt_may_take_another_way() -> None:
     made = policy([1, 2])
     long = Rule(name="long", when=When(input_tokens_min=100), tier="second")
