@@ -146,33 +146,39 @@ def made(port: int) -> Policy:
 _Tier = type(policy([1]).tiers["main"])
 
 
+async def two_hours(directory: Path) -> tuple[Models, Policy, Sequence[Any]]:
+    """The session, played: what the upstreams saw, the policy, and what the log holds (below `directory`)."""
+    clock = ManualClock()
+    models = Models(clock)
+    server = await asyncio.start_server(_serve(models), "127.0.0.1", 0)
+    policy = made(server.sockets[0].getsockname()[1])
+    history: list[dict[str, Any]] = []
+    try:
+        async with rig(directory, policy, clock=clock) as on:
+            for number, mode in enumerate(modes()):
+                history.append({"role": "user", "content": f"turn {number}: " + "some output of a tool " * 30})
+                body = {
+                    "model": "auto",
+                    "max_tokens": 100,
+                    "system": SYSTEM,
+                    "messages": history,
+                    "thinking": {"type": "adaptive"},
+                    "tools": TOOLS,
+                }
+                answer = await on.call("/v1/messages", body, f"x-interlock-mode: {mode}")
+                assert answer.status == 200, (number, answer.body)
+                history.append({"role": "assistant", "content": answer.json["content"]})
+                clock.advance(400_000_000_000 if number == 149 else 23_000_000_000)
+            await on.settled(CALLS)
+            return models, policy, await on.records()
+    finally:
+        server.close()
+
+
 def test_two_hours(run: Run, tmp_path: Path) -> None:
     async def main() -> None:
-        clock = ManualClock()
-        models = Models(clock)
-        server = await asyncio.start_server(_serve(models), "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        history: list[dict[str, Any]] = []
-        try:
-            async with rig(tmp_path, made(port), clock=clock) as on:
-                for number, mode in enumerate(modes()):
-                    history.append({"role": "user", "content": f"turn {number}: " + "some output of a tool " * 30})
-                    body = {
-                        "model": "auto",
-                        "max_tokens": 100,
-                        "system": SYSTEM,
-                        "messages": history,
-                        "thinking": {"type": "adaptive"},
-                        "tools": TOOLS,
-                    }
-                    answer = await on.call("/v1/messages", body, f"x-interlock-mode: {mode}")
-                    assert answer.status == 200, (number, answer.body)
-                    history.append({"role": "assistant", "content": answer.json["content"]})
-                    clock.advance(400_000_000_000 if number == 149 else 23_000_000_000)
-                await on.settled(CALLS)
-                check(models, await on.records(), made(port).deployments)
-        finally:
-            server.close()
+        models, policy, records = await two_hours(tmp_path)
+        check(models, records, policy.deployments)
 
     run(main, blocking_s=2.0)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import interlock
 from interlock.cli import readers
-from interlock.cli.parsing import corrections
+from interlock.cli.parsing import corrections, replay
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -38,6 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
     _serve(commands)
     _keys(commands)
     _queries(commands)
+    replay(commands, _add)
     _ledger(commands)
     _meters(commands)
     _backup(commands)

@@ -1,8 +1,9 @@
 """The ledger: usage events to priced entries, and the questions asked of them."""
 
-from interlock.ledger.book import Amount, Entry, Line, consistent, entry, partition, price, rates
+from interlock.ledger.book import Amount, Entry, Line, amount, consistent, entry, partition, price, rates
 from interlock.ledger.event import NULL, Format, Opened, Outcome, Refused, Settled, Source
 from interlock.ledger.explain import Evidence, ExplainedAttempt, Explanation
+from interlock.ledger.past import Past
 from interlock.ledger.pricing import KINDS, PARENTS, Price, Step
 from interlock.ledger.recovery import attempt_key, lost, lost_record, open_attempts, track
 from interlock.ledger.report import DIMENSIONS, Counts, UsageRow, to_api
@@ -28,6 +29,7 @@ __all__ = [
     "Line",
     "Opened",
     "Outcome",
+    "Past",
     "Price",
     "Readable",
     "Refused",
@@ -37,6 +39,7 @@ __all__ = [
     "Step",
     "TierSavings",
     "UsageRow",
+    "amount",
     "attempt_key",
     "consistent",
     "copy_view",

@@ -10,11 +10,13 @@ logs: call `catch_up`.
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from interlock.errors import InterlockError
 from interlock.ledger import explain, folding, report, savings
+from interlock.ledger.past import Past, past
 from interlock.ledger.reading import CONFIG_STREAM, USAGE_STREAMS
 from interlock.ledger.store import Store
 from interlock.log import Stored
@@ -86,6 +88,14 @@ class Ledger:
         """The same tokens at the baseline's price. See `savings.savings`."""
         with self._store.read() as db:
             return savings.savings(db, report.Window(since_ns, until_ns, tenant), baseline)
+
+    @contextmanager
+    def past(
+        self, *, since_ns: int | None = None, until_ns: int | None = None, tenant: str | None = None
+    ) -> Iterator[Iterator[Past]]:
+        """The window's attempts, of one moment, while the block lasts. See `past.past`."""
+        with self._store.read() as db:
+            yield past(db, report.Window(since_ns, until_ns, tenant))
 
     def explain(self, request_id: str, tenant: str | None = None) -> explain.Explanation | None:
         """Everything recorded about one request; None if nothing is, or not of that tenant. See `explain.explain`."""
