@@ -56,6 +56,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
         ),
         "model_unknown": Code(404, "No deployment, tier or alias of that name, and the policy refuses unknown names."),
         "boundary_refused": Code(403, "No deployment is inside the data boundary; each refusal is named."),
+        "withdrawn": Code(403, "Whoever could serve this has been withdrawn by the operator; the reason is named."),
         "no_candidate": Code(400, "No deployment of the tier can serve a request of this shape; each reason is named."),
         "not_ready": Code(503, "The deployments that could serve this are not ready yet; retry."),
         # beyond us

@@ -49,7 +49,7 @@ MISTAKES = [
         ":1: default_tier: found 3; expected the name of a tier",
     ),
     ('unknown_model = "rout"\n' + GOOD, 'found "rout"; expected one of "route", "refuse"; did you mean "route"?'),
-    ('boundary = "eu"\n' + GOOD, 'boundary: there is no boundary "eu"; there are none'),
+    ('boundary = "eu"\n' + GOOD, 'boundary: there is no boundary "eu"; there are cross-region-eu'),
     (GOOD + '[savings]\nbaseline = "opis"', 'savings.baseline: there is no deployment "opis"; did you mean "opus"?'),
     (GOOD + '[savings]\nbaseline = { name = "x" }', "savings.baseline.price: nothing here; expected what the model"),
     (

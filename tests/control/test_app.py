@@ -93,7 +93,7 @@ def test_issue_list_revoke(control: ControlProcess) -> None:
         revoked = control.ask("DELETE", f"/v1/keys/{key['id']}?reason={reason}")
         assert (revoked.status, revoked.json()["state"], revoked.json()["reason"]) == (200, "revoked", "lost")
     refused(control.ask("GET", "/v1/usage", key=key["secret"], port=control.api_port), "key_unknown")
-    assert {"name": "orbit", "boundary": ""} in control.ask("GET", "/v1/tenants").json()["tenants"]
+    assert {"name": "orbit", "boundary": "", "agreements": []} in control.ask("GET", "/v1/tenants").json()["tenants"]
 
 
 @pytest.mark.parametrize(

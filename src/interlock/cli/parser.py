@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import interlock
 from interlock.cli import readers
-from interlock.cli.parsing import corrections, replay
+from interlock.cli.parsing import corrections
+from interlock.cli.planes import replay, tenants, withdrawals
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -39,6 +40,8 @@ def make_parser() -> argparse.ArgumentParser:
     _keys(commands)
     _queries(commands)
     replay(commands, _add)
+    withdrawals(commands, _add)
+    tenants(_group(commands, "tenants", "create tenants, and say which terms they have accepted"), _add)
     _ledger(commands)
     _meters(commands)
     _backup(commands)

@@ -1,4 +1,4 @@
-"""Options of `interlock ledger` and `replay`, as parser.py has the others'."""
+"""Options of `interlock ledger`, as parser.py has the others'."""
 
 import argparse
 from typing import TYPE_CHECKING, Protocol
@@ -65,29 +65,4 @@ def corrections(group: "Commands", add: Add) -> None:
         parser.epilog = (
             "INTERLOCK_EVENTS_KEY is a tenant's key that holds events:correct (correct), periods:close or "
             "events:erase (erase)."
-        )
-
-
-_REPLAY = """decide past calls again under another policy or other prices, and say what would have been different: which
-calls would have gone elsewhere, and what the same tokens cost there, exactly, by rule. The calls are those of a data
-directory's log (a server may run on it), or the rows of a CSV file of token counts. `caches` is what prompt caches
-change: positive where conversations would have lost theirs. Nothing is written, and no policy is adopted."""
-
-
-def replay(commands: "Commands", add: Add) -> None:
-    """Past calls, decided again."""
-    parser = add(commands, "replay", "decide past calls again under another policy", "replay:run")
-    parser.description = _REPLAY
-    parser.add_argument("--policy", metavar="FILE", required=True, help="an interlock.toml")
-    for name, meaning in (("since", "of calls opened from then on"), ("until", "exclusive")):
-        parser.add_argument(f"--{name}", metavar="WHEN", help=f"{meaning}; a day, a time, or 24h, 30d before now")
-    parser.add_argument("--tenant", metavar="T", help="of this tenant only")
-    parser.add_argument("--csv", metavar="FILE", help="calls from a file, one a row, instead of the log")
-    parser.add_argument(
-        "--against", metavar="FILE", help="with --csv: another policy (default: the policy's savings.baseline)"
-    )
-    guesses = {"input": "ContextTokens", "output": "GeneratedTokens", "mode": "mode", "model": "model"}
-    for name, guess in guesses.items():
-        parser.add_argument(
-            f"--{name}-column", metavar="NAME", default="", help=f"of --csv: header of the {name} (such as {guess})"
         )

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 from interlock.config.clouds import CLOUDS, Place, read_place
 from interlock.config.credentials import Places, read_credentials
 from interlock.config.prices import FREE, read_price
-from interlock.config.reading import NAME, NAME_RULE, Table, shown
+from interlock.config.reading import NAME, NAME_RULE, PLACE, Table, shown
 from interlock.config.sections import is_file
 from interlock.config.value import LocalModel
 from interlock.gateway import Deployment, Facts
@@ -26,7 +27,7 @@ _SPOKEN: Mapping[str, tuple[Format, ...]] = {
     "local": ("chat", "responses", "messages"),
 }
 _FAMILIES: Mapping[str, str] = {"openai": "gpt", "anthropic": "claude"}
-_PLACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+AGREEMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:/+-]{0,127}")
 _ENDPOINTS = ("/chat/completions", "/responses", "/messages", "/embeddings")
 DAYS_MAX = 36_500
 
@@ -156,6 +157,8 @@ def _facts(table: Table, managed: bool) -> Facts:
         human_review=table.flag("human_review", False if managed else None),
         training=table.flag("training", False if managed else None),
         local=table.flag("local", managed) or False,
+        agreements=table.strings("agreements", rule="the name of terms", check=AGREEMENT.fullmatch) or (),
+        peers=table.strings("peers", rule="a network, e.g. 10.0.0.0/8 or 2001:db8::/32", check=_is_network) or (),
     )
     table.done()
     return facts
@@ -163,7 +166,15 @@ def _facts(table: Table, managed: bool) -> Facts:
 
 def places(table: Table, key: str) -> tuple[str, ...] | None:
     """An array of regions."""
-    return table.strings(key, rule='a region in lower case, e.g. "eu" or "us"', check=_PLACE.fullmatch)
+    return table.strings(key, rule='a region in lower case, e.g. "eu" or "us"', check=PLACE.fullmatch)
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _ca_bundle(table: Table, folder: Path) -> str:

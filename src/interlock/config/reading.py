@@ -14,6 +14,8 @@ from typing import Any
 from interlock.config.lines import Lines, Path
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+PLACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+"""A region, country or area."""
 NAME_RULE = "1 to 64 of a-z 0-9 . _ -, beginning with a letter or digit"
 PROBLEMS_MAX = 100  # a wholly wrong file: the first hundred say enough
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")

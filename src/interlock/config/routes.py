@@ -3,8 +3,10 @@
 from typing import get_args
 
 from interlock.config.deployments import DAYS_MAX, FORMATS, places
-from interlock.config.reading import NAME, NAME_RULE, Table, shown
+from interlock.config.reading import NAME, NAME_RULE, PLACE, Table, shown
 from interlock.gateway import Profile, Rule, Tier, When
+from interlock.gateway.boundary import ANYWHERE, COUNTRY, SOURCE
+from interlock.gateway.profiles import READY
 from interlock.ledger import Format
 
 TIERS_MAX = 64
@@ -130,14 +132,35 @@ def _labels(table: Table) -> dict[str, str] | None:
 
 
 def read_profiles(root: Table) -> dict[str, Profile]:
-    """[boundaries.NAME]"""
-    return {name: _profile(name, table) for name, table in root.named("boundaries", PROFILES_MAX)}
+    """[boundaries.NAME], and the ready ones."""
+    own = {name: _profile(name, table) for name, table in root.named("boundaries", PROFILES_MAX)}
+    return {**READY, **own}
+
+
+def _sources(table: Table) -> dict[str, tuple[str, ...]] | None:
+    """`sources`: where calls from a place may go."""
+    if table.take("sources") is None:
+        return None
+    inner = table.table("sources")
+    rule = f'a region in lower case, "{SOURCE}", "{COUNTRY}" or "{ANYWHERE}"'
+    found: dict[str, tuple[str, ...]] = {}
+    for source in list(inner.values):
+        if source != ANYWHERE and not PLACE.fullmatch(source):
+            inner.problem(source, f'not a good name of a source; expected a region in lower case, or "{ANYWHERE}"')
+        to = inner.strings(source, rule=rule, check=lambda text: text == ANYWHERE or PLACE.fullmatch(text))
+        found[source] = to or ()
+    if not inner.values:
+        table.problem("sources", "is empty; expected at least one source and its destinations")
+    inner.done()
+    return found
 
 
 def _profile(name: str, table: Table) -> Profile:
     value = Profile(
         name=name,
         geographies=places(table, "geographies"),
+        sources=_sources(table),
+        sensitive="local" if table.choice("sensitive", "", ("local",)) else None,
         retention_days_max=table.integer("retention_days_max", None, 0, DAYS_MAX, "days; 0: must not be kept"),
         human_review=table.flag("human_review"),
         training=table.flag("training"),
@@ -146,6 +169,8 @@ def _profile(name: str, table: Table) -> Profile:
     table.done()
     clauses = (
         value.geographies,
+        value.sources,
+        value.sensitive,
         value.retention_days_max,
         value.human_review is False or None,
         value.training is False or None,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from interlock.config.reading import Table
+from interlock.config.reading import PLACE, Table
 from interlock.config.value import LocalModel, Server, Tls
 from interlock.gateway import Affinity, Breaker, Limits, Retries, Timeouts
 
@@ -132,7 +132,9 @@ def read_local(table: Table, folder: Path) -> LocalModel:
 def read_server(table: Table, local: LocalModel, folder: Path) -> Server:
     """[server]"""
     tls = _tls(table.table("tls"), folder)
-    value = Server(tls=tls, journal_sync=_sync(table), local=local)
+    rule = 'where this machine is, in lower case, e.g. "eu-central-1"'
+    region = table.text("region", rule=rule, check=PLACE.fullmatch)
+    value = Server(tls=tls, region=region, journal_sync=_sync(table), local=local)
     table.done()
     return value
 

@@ -39,6 +39,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
 
     tls: Tls | None = None
     """None: plain HTTP on the data port."""
+    region: str = ""
+    """Where this machine is: the source of its calls. Empty: not known, and boundaries that ask refuse."""
     journal_sync: Literal["never", "tick"] | int = 1000
     """When usage journals are flushed to the disk (`fdatasync`): never, after every event-loop tick, or every so many
     milliseconds. Whichever it is, a record survives the death of the process; this is about loss of power."""

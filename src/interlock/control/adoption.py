@@ -56,6 +56,8 @@ class Adoption:
         self.seq = 0
         """The record that `policy` is."""
         self._head = 0
+        self._sources: dict[str, dict[str, tuple[str, ...]]] = {}
+        """Of every profile that was ever adopted with any, by its name."""
         self._log = log
         self._path = path
         self._watch = Watch(path, clock) if path else None
@@ -72,6 +74,7 @@ class Adoption:
             await self._refresh()
             try:
                 loaded = await asyncio.to_thread(self._load)
+                self._check_sources(loaded)
             except ConfigError as error:
                 self.rejected = Rejected(self._clock.now_ns(), tuple(error.problems))
                 raise
@@ -79,6 +82,20 @@ class Adoption:
             await self._append(loaded.policy)
             self.warnings, self.rejected = tuple(loaded.warnings), None
             return loaded.policy
+
+    def _check_sources(self, loaded: Loaded) -> None:
+        """A list of sources and destinations keeps its name for ever: contracts and proofs are written of it.
+
+        Raises: ConfigError.
+        """
+        problems = [
+            f"{loaded.file}: boundaries.{name}.sources: another list was adopted under this name, and one never "
+            f'changes; give the new one another name, e.g. "{name}-2"'
+            for name, profile in loaded.policy.profiles.items()
+            if profile.sources is not None and profile.sources != self._sources.get(name, profile.sources)
+        ]
+        if problems:
+            raise ConfigError(problems)
 
     def changed(self) -> bool:
         """Whether the file has other content than at the last call."""
@@ -121,6 +138,9 @@ class Adoption:
             self._head = stored.seq
             if stored.record.type == TYPE:
                 self.policy, self.seq = msgspec.json.decode(stored.record.payload, type=Policy), stored.seq
+                for name, profile in self.policy.profiles.items():
+                    if profile.sources is not None:
+                        self._sources.setdefault(name, profile.sources)
 
     def _load(self) -> Loaded:
         return self._priced(config.load(self._path))

@@ -29,6 +29,7 @@ from interlock.control.meters import MeterPaths
 from interlock.control.periods import Periods
 from interlock.control.retention import RetentionPaths
 from interlock.control.service import Control
+from interlock.control.tenants import Tenants
 from interlock.errors import InterlockError, LocalError
 from interlock.identity import Key, Revoked, Scope
 from interlock.log.verify import StreamReport
@@ -58,14 +59,20 @@ class VerifyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 def control_app(control: Control) -> Starlette:
     """The control port: every path needs a key with scope `admin`, but for /healthz and /metrics."""
-    at = _ControlPort(control, own=False)
+    at, tenants = _ControlPort(control, own=False), Tenants(control)
     routes = [
         Route("/healthz", _healthz),
         Route("/metrics", at.metrics),
         Route("/v1/keys", at.list_keys, methods=["GET"]),
         Route("/v1/keys", at.issue_key, methods=["POST"]),
         Route("/v1/keys/{key_id}", at.revoke_key, methods=["DELETE"]),
-        Route("/v1/tenants", at.tenants),
+        Route("/v1/tenants", tenants.show, methods=["GET"]),
+        Route("/v1/tenants", tenants.create, methods=["POST"]),
+        Route("/v1/tenants/{tenant}/agreements", tenants.accept, methods=["POST"]),
+        Route("/v1/tenants/{tenant}/agreements/{agreement:path}", tenants.leave, methods=["DELETE"]),
+        Route("/v1/withdrawals", control.withdrawals.show, methods=["GET"]),
+        Route("/v1/withdrawals", control.withdrawals.take, methods=["POST"]),
+        Route("/v1/withdrawals/{kind}/{name:path}", control.withdrawals.undo, methods=["DELETE"]),
         Route("/v1/usage", at.usage),
         Route("/v1/savings", at.savings),
         Route("/v1/explain/{request_id}", at.explain),
@@ -240,11 +247,6 @@ class _ControlPort(_Questions):
         revoked = await self._control.identity.revoke(key_id, params.get("reason", ""))
         key = self._control.identity.directory.keys[key_id]
         return json(key_json(key, revoked, self._control.clock.now_ns()))
-
-    async def tenants(self, request: Request) -> Response:
-        query(request, ())
-        directory = await self._control.identity.refresh()
-        return json({"tenants": [{"name": one.name, "boundary": one.boundary} for one in directory.tenants.values()]})
 
     async def verify(self, request: Request) -> Response:
         query(request, ())

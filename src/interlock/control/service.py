@@ -13,6 +13,7 @@ from interlock.clock import Clock
 from interlock.control.adoption import Adoption
 from interlock.control.instants import rfc3339
 from interlock.control.metrics import read_snapshots, render, series
+from interlock.control.withdrawals import PATIENCE_S, Withdrawals
 from interlock.datadir import DataDir
 from interlock.errors import ConfigError, InterlockError, LocalError, LogUnavailable
 from interlock.identity import CONFIG, IDENTITY, Denied, Generation, Identity, Key, Scope, SharedDirectory, ensure_admin
@@ -59,6 +60,7 @@ class Control:
         self.identity = Identity(self.log, clock, lambda head: self.generation.raise_to(IDENTITY, head))
         self.directory = SharedDirectory(self.log, self.generation)
         self.adoption = Adoption(self.log, config_path, clock, lambda head: self.generation.raise_to(CONFIG, head))
+        self.withdrawals = Withdrawals(self.log, self.generation, self.adoption, self.places, clock, PATIENCE_S)
         self.problem = ""
         """Why the ledger is not complete; empty: it is."""
         self._reload = asyncio.Event()

@@ -118,6 +118,9 @@ class Attempt:
             self.settle("cancelled", None, "")  # while the record was written; nothing was sent
             exchange.ended("cancelled")
             return
+        if self.deployment.name in self._gateway.withdrawn:  # since it was chosen: nothing may be sent any more
+            self._fail("withdrawn", self._gateway.withdrawn[self.deployment.name], sent=False)
+            return
         exchange.sending()
         probes = self._circuit.state == "open"
         self._era = self._circuit.begin()

@@ -58,7 +58,7 @@ class Entry:
         way = caller.way(call, gateway.router)
         conversation = self._conversation(call, way)
         if conversation is not None and conversation.held is not None:
-            way = self._kept(call, way, conversation.held)
+            way = self._kept(call, way, conversation.held, caller)
         error = self._unserved(way.routed.route, call.model)
         if error is None and self._format == "count_tokens" and not self._counts(way.routed.route.winner, call):
             self._estimate(call)
@@ -89,7 +89,14 @@ class Entry:
         key = self._gateway.admit(self._head, "inference")
         if isinstance(key, LocalError):
             raise key
-        caller = Caller(self._head.headers, key, directory.seq, directory.boundaries(key))
+        caller = Caller(
+            self._head.headers,
+            key,
+            directory.seq,
+            directory.boundaries(key),
+            directory.agreements(key),
+            self._gateway.region,
+        )
         self._connection.known = caller
         return caller
 
@@ -100,12 +107,12 @@ class Entry:
         key = conversation_key(way.key.tenant, way.session(call), call.opening)
         return Conversation(key, self._gateway.conversations.find(key))
 
-    def _kept(self, call: Call, way: Way, held: Held) -> Way:
+    def _kept(self, call: Call, way: Way, held: Held, caller: Caller) -> Way:
         """The way of a conversation that `held` says where it is."""
         if held.deployment == way.routed.route.winner:
             return way
         now_s = self._gateway.clock.now_ns() // 1_000_000_000
-        routed = self._gateway.router.kept(way.routed, way.signals(call), held, now_s)
+        routed = self._gateway.router.kept(way.routed, way.signals(call), held, now_s, caller.accepted)
         return way if routed is way.routed else way.rerouted(routed)
 
     def _unserved(self, route: Route, model: str) -> LocalError | None:

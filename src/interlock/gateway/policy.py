@@ -25,6 +25,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether they may train models."""
     local: bool = False
     """The data does not leave the operator's own machines."""
+    agreements: tuple[str, ...] = ()
+    """Terms that a tenant must have accepted before its data goes there."""
+    peers: tuple[str, ...] = ()
+    """Networks (CIDR) that its answers come from; empty: not declared. What `prove` holds against the log."""
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -121,7 +125,12 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     name: str
     geographies: tuple[str, ...] | None = None
-    """Every geography of the deployment must be among these."""
+    """Every geography of the deployment must lie within one of these."""
+    sources: dict[str, tuple[str, ...]] | None = None
+    """By the region that a call comes from (itself, its country or area, or `*`): where it may be processed; besides
+    places, `source`, `country` (of the source) and `*` (anywhere that is declared)."""
+    sensitive: Literal["local"] | None = None
+    """`local`: what guard/ finds sensitive goes to deployments that are local only."""
     retention_days_max: int | None = None
     human_review: bool | None = None
     """False: no human review. True is the same as unset."""

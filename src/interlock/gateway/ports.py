@@ -27,6 +27,10 @@ class Admits(Protocol):
         """Names of the profiles the key is under."""
         ...
 
+    def agreements(self, key: Key) -> tuple[str, ...]:
+        """What its tenant has accepted."""
+        ...
+
 
 class UsageJournal(Protocol):
     """The hot path's log: what is staged in one tick of the loop is written at once at its end."""

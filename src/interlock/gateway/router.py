@@ -39,11 +39,16 @@ class Router:
     """For one policy and one state of readiness."""
 
     def __init__(
-        self, policy: Policy, not_ready: Mapping[str, str], resting: Mapping[str, str] = MappingProxyType({})
+        self,
+        policy: Policy,
+        not_ready: Mapping[str, str],
+        resting: Mapping[str, str] = MappingProxyType({}),
+        withdrawn: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._policy = policy
         self._not_ready = not_ready
         self._resting = resting
+        self._withdrawn = withdrawn
         self._known: dict[Any, Routed] = {}
         self.edges = _edges(policy)
         """Input sizes at which a route may change."""
@@ -54,7 +59,7 @@ class Router:
         whens = [rule.when for rule in policy.rules]
         self._by_who = any(w.tenant is not None or w.principal is not None or w.labels is not None for w in whens)
 
-    def route(self, signals: Signals, boundaries: Sequence[str]) -> Routed:
+    def route(self, signals: Signals, boundaries: Sequence[str], accepted: Sequence[str] = ()) -> Routed:
         """As `decide`."""
         kind = (
             signals.format,
@@ -69,6 +74,9 @@ class Router:
             signals.chore,
             bisect_right(self.edges, signals.input_tokens),
             boundaries,
+            accepted,
+            signals.source,
+            signals.sensitive,
             (signals.tenant, signals.principal, *sorted(signals.labels.items())) if self._by_who else None,
             (signals.session, signals.conversation) if self.spreads else None,
         )
@@ -76,13 +84,23 @@ class Router:
         if routed is None:
             if len(self._known) >= KINDS_MAX:
                 self._known.clear()
-            route = decide(signals, self._policy, boundaries, self._not_ready, self._resting)
+            route = decide(signals, self._policy, boundaries, self._not_ready, self._resting, accepted, self._withdrawn)
             routed = self._known[kind] = _routed(route)
         return routed
 
-    def kept(self, routed: Routed, signals: Signals, held: Held, now_s: int) -> Routed:
+    def kept(self, routed: Routed, signals: Signals, held: Held, now_s: int, accepted: Sequence[str] = ()) -> Routed:
         """As `routing.kept`; the same value if it changes nothing."""
-        route = kept(routed.route, signals, self._policy, held, now_s, self._not_ready, self._resting)
+        route = kept(
+            routed.route,
+            signals,
+            self._policy,
+            held,
+            now_s,
+            self._not_ready,
+            self._resting,
+            accepted,
+            self._withdrawn,
+        )
         return routed if route is routed.route else _routed(route)
 
 

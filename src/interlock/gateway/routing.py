@@ -19,8 +19,8 @@ from interlock.gateway.signals import Signals, names_route, unknown_signals
 from interlock.gateway.spread import spread
 from interlock.ledger import Format
 
-Stage = Literal["", "boundary", "shape", "ready"]
-"""What refused a candidate: its data boundary, the shape of the request, or that it cannot serve just now."""
+Stage = Literal["", "boundary", "withdrawn", "shape", "ready"]
+"""What refused a candidate: its data boundary, the operator, the shape of the request, or that it cannot serve now."""
 
 _TRANSLATED: frozenset[Format] = frozenset({"chat", "responses", "messages"})
 _COUNT: Format = "count_tokens"  # where the deployment cannot count, the gateway estimates
@@ -82,6 +82,8 @@ def decide(
     boundaries: Sequence[str],
     not_ready: Mapping[str, str],
     resting: Mapping[str, str] = MappingProxyType({}),
+    accepted: Sequence[str] = (),
+    withdrawn: Mapping[str, str] = MappingProxyType({}),
 ) -> Route:
     """Choose the route; `kept` is the second half, for a conversation that is somewhere already.
 
@@ -90,6 +92,8 @@ def decide(
         not_ready: deployments that cannot serve just now, and why.
         resting: deployments that are better left alone just now, and why. They rank last, in order; where nobody else
             is left they are tried: an upstream's refusal is worth more than ours.
+        accepted: agreements that the tenant has accepted.
+        withdrawn: deployments that the operator lets nobody use, and why.
     """
     rule, tier, names = _route(signals, policy)
     in_force = tuple(dict.fromkeys(name for name in (policy.boundary, *boundaries) if name))
@@ -99,7 +103,7 @@ def decide(
     candidates: list[Candidate] = []
     well = rested = 0
     for name in () if refused else names:
-        candidate = _candidate(name, signals, policy, profiles, not_ready, resting)
+        candidate = _candidate(name, signals, policy, profiles, accepted, not_ready, resting, withdrawn)
         if missing:
             why = f"boundary {missing}: no such profile"
             candidate = Candidate(deployment=name, stage="boundary", refused=why)
@@ -130,6 +134,8 @@ def kept(
     now_s: int,
     not_ready: Mapping[str, str],
     resting: Mapping[str, str] = MappingProxyType({}),
+    accepted: Sequence[str] = (),
+    withdrawn: Mapping[str, str] = MappingProxyType({}),
 ) -> Route:
     """The route of a conversation that `held.deployment` answered last: whether it stays there.
 
@@ -148,7 +154,7 @@ def kept(
     else:
         if candidate is None:
             profiles = [policy.profiles[one] for one in route.boundary]
-            candidate = _candidate(name, signals, policy, profiles, not_ready, resting)
+            candidate = _candidate(name, signals, policy, profiles, accepted, not_ready, resting, withdrawn)
             route = msgspec.structs.replace(route, candidates=(*route.candidates, candidate))
         if candidate.refused or candidate.resting:
             affinity = Affinity(held_by=name, verdict="unserved", over=route.winner)
@@ -221,19 +227,25 @@ def _candidate(
     signals: Signals,
     policy: Policy,
     profiles: Sequence[Profile],
+    accepted: Sequence[str],
     not_ready: Mapping[str, str],
     resting: Mapping[str, str],
+    withdrawn: Mapping[str, str],
 ) -> Candidate:
     """A deployment, not ranked yet."""
-    stage, why = _judge(policy.deployments[name], signals, profiles)
+    stage, why = _judge(policy.deployments[name], signals, profiles, accepted)
+    if name in withdrawn and stage != "boundary":
+        stage, why = "withdrawn", withdrawn[name]
     if not why and name in not_ready:
         stage, why = "ready", not_ready[name]
     return Candidate(deployment=name, stage=stage, refused=why, resting="" if why else resting.get(name, ""))
 
 
-def _judge(deployment: Deployment, signals: Signals, profiles: Sequence[Profile]) -> tuple[Stage, str]:
+def _judge(
+    deployment: Deployment, signals: Signals, profiles: Sequence[Profile], accepted: Sequence[str]
+) -> tuple[Stage, str]:
     """Why a deployment may not serve the call, the boundary first: what must not happen outranks what cannot."""
-    why = refusal(deployment.facts, profiles)
+    why = refusal(deployment.facts, profiles, signals.source, accepted, signals.sensitive)
     if why:
         return "boundary", why
     if not serves(deployment.formats, signals.format):
@@ -256,4 +268,6 @@ def serves(formats: Sequence[Format], format: Format) -> bool:
 def _code(candidates: Sequence[Candidate]) -> str:
     """The error nobody could serve: the furthest that any candidate came."""
     stages = {candidate.stage for candidate in candidates}
-    return "not_ready" if "ready" in stages else "no_candidate" if "shape" in stages else "boundary_refused"
+    if "ready" in stages:
+        return "not_ready"
+    return "no_candidate" if "shape" in stages else "withdrawn" if "withdrawn" in stages else "boundary_refused"

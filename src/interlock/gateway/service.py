@@ -6,7 +6,7 @@ It takes its adapters from whoever wires it (interlock.wiring), and does not kno
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any
 
 import msgspec
@@ -26,6 +26,7 @@ from interlock.gateway.ports import Admits, UsageJournal
 from interlock.gateway.router import Router
 from interlock.gateway.upstream import Place, Upstream, make_upstreams
 from interlock.gateway.wire import error_body
+from interlock.gateway.withdrawal import Withdrawal, affected
 from interlock.identity import Key, Scope
 from interlock.ids import new_id
 from interlock.ledger import Format
@@ -59,14 +60,17 @@ class Gateway:
         policy: Policy | None,
         catch_up: Callable[[], None],
         conversations: Conversations | None = None,
+        region: str = "",
     ) -> None:
         """
         Args:
             catch_up: called before each decision: it adopts a newer policy if there is one (`adopt`).
             conversations: shared with other workers; None: this gateway's own.
+            region: where it is; empty: not known.
         """
         self.loop = loop
         self.clock = clock
+        self.region = region
         self.draining = False
         self.connections: set[ServerConnection] = set()
         self.held_bytes = 0
@@ -84,6 +88,8 @@ class Gateway:
         """One a deployment, kept from policy to policy."""
         self.resting: dict[str, str] = {}
         """Deployments that are better left alone just now, and why."""
+        self.withdrawn: dict[str, str] = {}
+        """Deployments that the operator lets nobody use, and why. Asked again just before anything is sent."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.has_policy = False
         self.directory = directory
@@ -99,11 +105,13 @@ class Gateway:
 
     # policy and readiness
 
-    def adopt(self, policy: Policy) -> None:
-        """Decide by `policy` from now on; what runs goes on under the one it began with."""
+    def adopt(self, policy: Policy, withdrawals: Collection[Withdrawal] = ()) -> None:
+        """Decide by `policy` from now on; what runs goes on under the one it began with, but sends nothing more to who
+        is withdrawn."""
         if not self.has_policy or policy.breaker != self.policy.breaker:
             self.circuits = {}
         self.policy = policy
+        self.withdrawn = affected(policy.deployments, withdrawals)
         self.limits = policy.limits
         self.upstreams, self._faults = make_upstreams(self.loop, policy, self._pools, self.clock)
         self.circuits = {name: self.circuits.get(name) or Circuit(policy.breaker) for name in policy.deployments}
@@ -126,7 +134,7 @@ class Gateway:
         if self.has_policy:
             now_s = self.loop.time()
             self.resting = {name: why for name, circuit in self.circuits.items() if (why := circuit.refusal(now_s))}
-            self.router = Router(self.policy, self.not_ready, self.resting)
+            self.router = Router(self.policy, self.not_ready, self.resting, self.withdrawn)
 
     def circuits_moved(self) -> None:
         """A circuit may have opened or closed: if so, routes change."""
@@ -137,6 +145,8 @@ class Gateway:
 
     def lets(self, deployment: str) -> bool:
         """Whether a deployment may be tried where nobody better is left. What merely asked for a pause may."""
+        if deployment in self.withdrawn:
+            return False
         circuit = self.circuits.get(deployment)  # a newer policy may not have it
         return circuit is None or circuit.state == "closed" or circuit.wait_s(self.loop.time(), alone=True) <= 0.0
 

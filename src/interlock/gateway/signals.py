@@ -43,6 +43,10 @@ class Signals(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """As the client names it; `conv-` and `conversation` where it names none; empty: there is none."""
     conversation: str = ""
     """By how it begins (wire/opening.py): one of perhaps several in the session."""
+    source: str = ""
+    """The region that it comes from: where this gateway is (`server.region`)."""
+    sensitive: tuple[str, ...] = ()
+    """Kinds of sensitive content found in it, if a boundary in force asks."""
     labels: dict[str, str] = {}
     stream: bool = False
     tools: bool = False
@@ -62,11 +66,15 @@ class Signals(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the client allows; 0: it did not say."""
 
 
-def read_signals(call: Call, headers: Mapping[bytes, bytes], key: Key) -> Signals:
+def read_signals(
+    call: Call, headers: Mapping[bytes, bytes], key: Key, source: str = "", sensitive: tuple[str, ...] = ()
+) -> Signals:
     """Join what the body, the headers and the key say.
 
     Args:
         headers: names in lower case.
+        source: the region of this gateway.
+        sensitive: what was found in the body.
     Raises: LocalError: a header of ours that is not well formed; `field` names it.
     """
     mode = _mode(headers)
@@ -82,6 +90,8 @@ def read_signals(call: Call, headers: Mapping[bytes, bytes], key: Key) -> Signal
         mode=mode,
         session=session or (DERIVED + call.opening if call.opening else ""),
         conversation=call.opening,
+        source=source,
+        sensitive=sensitive,
         labels=key.labels,
         stream=call.stream,
         tools=call.tools,

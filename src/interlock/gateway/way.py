@@ -87,18 +87,34 @@ class Way:
 class Caller:
     """Who said `headers`, by the directory as it was at `seq`."""
 
-    __slots__ = ("_era", "_ways", "boundaries", "headers", "key", "seq")
+    __slots__ = ("_era", "_ways", "accepted", "boundaries", "headers", "key", "seq", "source")
 
-    def __init__(self, headers: Mapping[bytes, bytes], key: Key, seq: int, boundaries: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        headers: Mapping[bytes, bytes],
+        key: Key,
+        seq: int,
+        boundaries: tuple[str, ...],
+        accepted: tuple[str, ...] = (),
+        source: str = "",
+    ) -> None:
+        """
+        Args:
+            boundaries: names of the profiles that the key is under.
+            accepted: agreements of its tenant.
+            source: the region of this gateway.
+        """
         self.headers = headers
         self.key = key
         self.seq = seq
         self.boundaries = boundaries
+        self.accepted = accepted
+        self.source = source
         self._era: object = None
         self._ways: dict[Any, Way] = {}
 
-    def way(self, call: Call, router: Router) -> Way:
-        """The way of a call with those headers.
+    def way(self, call: Call, router: Router, sensitive: tuple[str, ...] = ()) -> Way:
+        """The way of a call with those headers, in which `sensitive` was found.
 
         Raises: LocalError: as `read_signals`.
         """
@@ -115,16 +131,18 @@ class Caller:
             call.schema,
             call.chore,
             call.session,
+            sensitive,
             call.opening if router.spreads else bool(call.opening),
             bisect_right(router.edges, call.input_estimate),
         )
         way = self._ways.get(kind)
         if way is None:
-            signals = read_signals(call, self.headers, self.key)
+            signals = read_signals(call, self.headers, self.key, self.source, sensitive)
             if len(self._ways) >= WAYS_MAX:
                 self._ways.clear()
             derived = bool(call.opening and not call.session and SESSION_HEADER not in self.headers)
-            way = self._ways[kind] = Way(self.key, signals, router.route(signals, self.boundaries), derived=derived)
+            routed = router.route(signals, self.boundaries, self.accepted)
+            way = self._ways[kind] = Way(self.key, signals, routed, derived=derived)
         return way
 
 

@@ -9,7 +9,7 @@ from hashlib import sha256
 import msgspec
 
 from interlock.errors import TransientError
-from interlock.identity.value import KEY_PREFIX, Key, Revoked, Scope, Tenant
+from interlock.identity.value import KEY_PREFIX, Accepted, Key, Left, Revoked, Scope, Tenant
 from interlock.log import Stored
 from interlock.log.record import SCHEMA
 
@@ -42,6 +42,8 @@ class Directory:
         """Every key ever issued, by id."""
         self.revoked: dict[str, Revoked] = {}
         """By key id."""
+        self.accepted: dict[str, dict[str, Accepted]] = {}
+        """By tenant and agreement; what it has left is not there."""
         self._live: dict[bytes, Key] = {}
 
     def apply(self, stored: Stored) -> None:
@@ -73,6 +75,12 @@ class Directory:
                 revoked = msgspec.json.decode(payload, type=Revoked)
                 self._live.pop(bytes.fromhex(self.keys[revoked.key_id].sha256), None)
                 self.revoked.setdefault(revoked.key_id, revoked)
+            case "agreement.accepted":
+                accepted = msgspec.json.decode(payload, type=Accepted)
+                self.accepted.setdefault(accepted.tenant, {})[accepted.agreement] = accepted
+            case "agreement.left":
+                left = msgspec.json.decode(payload, type=Left)
+                self.accepted.get(left.tenant, {}).pop(left.agreement, None)
             case _:
                 raise ValueError(f"type {type_!r} is not known here")
 
@@ -95,6 +103,10 @@ class Directory:
         tenant = self.tenants.get(key.tenant)
         names = (tenant.boundary if tenant else "", key.boundary)
         return tuple(dict.fromkeys(filter(None, names))) if any(names) else ()
+
+    def agreements(self, key: Key) -> tuple[str, ...]:
+        """What the key's tenant has accepted, sorted."""
+        return tuple(sorted(self.accepted.get(key.tenant, ())))
 
 
 def _unreadable(stored: Stored, why: str) -> TransientError:

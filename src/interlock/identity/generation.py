@@ -24,7 +24,10 @@ IDENTITY = 0
 """Slot: head of the `identity` stream."""
 CONFIG = 1
 """Slot: head of the `config` stream."""
-_SLOTS = 8  # one cache line; two are in use
+ACKNOWLEDGED = 8
+"""First of the slots that workers write, each its own: up to which record of `config` it acts."""
+WORKERS_MAX = 256
+_SLOTS = ACKNOWLEDGED + WORKERS_MAX
 
 
 class Generation:
@@ -114,6 +117,10 @@ class SharedDirectory:
     def boundaries(self, key: Key) -> tuple[str, ...]:
         """As `Directory.boundaries`."""
         return self.directory.boundaries(key)
+
+    def agreements(self, key: Key) -> tuple[str, ...]:
+        """As `Directory.agreements`."""
+        return self.directory.agreements(key)
 
     def _caught_up(self) -> bool:
         wanted = self._slots[IDENTITY]

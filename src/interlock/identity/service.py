@@ -16,7 +16,7 @@ from interlock.clock import Clock
 from interlock.errors import InterlockError, LocalError
 from interlock.identity import rules
 from interlock.identity.directory import Directory
-from interlock.identity.value import KEY_PREFIX, STREAM, Key, Revoked, Tenant
+from interlock.identity.value import KEY_PREFIX, STREAM, Accepted, Key, Left, Revoked, Tenant
 from interlock.ids import new_id
 from interlock.log import Conflict, Log, Record
 
@@ -139,6 +139,41 @@ class Identity:
 
         await self._change(decide)
         return self.directory.revoked[key_id]
+
+    async def accept(self, tenant: str, agreement: str, by: str = "") -> Accepted:
+        """Idempotent: the first acceptance that stands is returned. Raises: LocalError: no such tenant, a bad name."""
+        made = Accepted(
+            tenant=rules.check_tenant(tenant),
+            agreement=rules.check_name(agreement, "agreement"),
+            at_ns=self._clock.now_ns(),
+            by=rules.check_name(by, "by") if by else "",
+        )
+
+        def decide(directory: Directory) -> list[Record]:
+            if tenant not in directory.tenants:
+                raise LocalError(f"there is no tenant {tenant!r}", code="not_found", field="tenant")
+            if agreement in directory.accepted.get(tenant, ()):
+                return []
+            return [self._record(f"agreement/{new_id('ag', made.at_ns)}/accepted", "agreement.accepted", made)]
+
+        await self._change(decide)
+        return self.directory.accepted[tenant][agreement]
+
+    async def leave(self, tenant: str, agreement: str, reason: str = "") -> None:
+        """From the moment this returns, no call of the tenant's is sent under the agreement. Idempotent.
+
+        Raises: LocalError `not_found`: the tenant never was under it.
+        """
+        left = Left(tenant=tenant, agreement=agreement, at_ns=self._clock.now_ns(), reason=rules.check_reason(reason))
+
+        def decide(directory: Directory) -> list[Record]:
+            if agreement not in directory.accepted.get(tenant, ()):
+                raise LocalError(
+                    f"tenant {tenant!r} has not accepted {agreement!r}", code="not_found", field="agreement"
+                )
+            return [self._record(f"agreement/{new_id('ag', left.at_ns)}/left", "agreement.left", left)]
+
+        await self._change(decide)
 
     async def _change(self, decide: Callable[[Directory], Sequence[Record]]) -> None:
         """Decide on the newest state, append if it is still the newest, fold it, tell everybody.

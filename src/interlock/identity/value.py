@@ -1,6 +1,7 @@
 """Who may do what: the values of the `identity` stream and of the Directory folded from it.
 
-The stream's record types: `tenant.created`, `key.issued`, `key.revoked`. A key's secret is shown once and never stored;
+The stream's record types: `tenant.created`, `agreement.accepted`, `agreement.left`, `key.issued`, `key.revoked`. A
+key's secret is shown once and never stored;
 the stream has its SHA-256 (32 random bytes need no slow hash).
 """
 
@@ -32,6 +33,25 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     name: str
     boundary: str = ""
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Type `agreement.accepted`: a tenant has accepted terms under which its data may go somewhere."""
+
+    tenant: str
+    agreement: str
+    at_ns: int
+    by: str = ""
+    """Who accepted, by opaque id."""
+
+
+class Left(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Type `agreement.left`: it does not accept them any more."""
+
+    tenant: str
+    agreement: str
+    at_ns: int
+    reason: str = ""
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

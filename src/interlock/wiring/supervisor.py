@@ -22,12 +22,12 @@ from interlock.clock import SystemClock
 from interlock.config import Config
 from interlock.datadir import DataDir
 from interlock.errors import InterlockError, LocalError
+from interlock.identity.generation import WORKERS_MAX
 from interlock.local import KEY_ENV, LocalModel
 from interlock.process import Child, Exit
 from interlock.wiring.settle import settle_all_lost, settle_lost
 
 BACKLOG = 4096
-WORKERS_MAX = 256
 PROBE_S = 0.1
 SETTLE_AGAIN_S = 1.0
 CHILD_GRACE_S = 40.0
@@ -145,6 +145,7 @@ class Supervisor:
         server = self._config.server
         argv = _module("interlock.wiring.worker", "--slot", str(slot), "--data", str(self._places.root))
         argv += ["--listen-fd", str(data.fileno()), "--sync", str(server.journal_sync)]
+        argv += ["--region", server.region] if server.region else []
         argv += ["--local-url", self._local.url] if self._local else []
         if server.tls is not None:
             argv += ["--tls-certificate", server.tls.certificate, "--tls-key", server.tls.key]

@@ -26,13 +26,14 @@ from interlock.errors import InterlockError
 from interlock.gateway import Gateway
 from interlock.gateway.conversations import Conversations
 from interlock.gateway.http import ServerConnection
-from interlock.identity import Generation, SharedDirectory
+from interlock.identity import ACKNOWLEDGED, Generation, SharedDirectory
 from interlock.local.child import KEY_ENV
 from interlock.log.journal import Journal
 from interlock.log.sqlite import SqliteLog
 from interlock.wiring.policy_source import PolicySource
 
 SWEEP_S = 0.25
+ACKNOWLEDGE_S = 0.05
 METRICS_S = 1.0
 LOADING_PROBE_S = 0.2
 READY_PROBE_S = 2.0
@@ -52,6 +53,8 @@ class Worker:
         clock = SystemClock()
         generation = Generation(options.data)
         log = SqliteLog(self._places.log)
+        self._acknowledged = generation.slots
+        self._acknowledged[ACKNOWLEDGED + options.slot] = 0  # what the worker before us knew, we do not know yet
         self._source = PolicySource(log, generation, options.local_url)
         stream = f"usage/{options.slot}"
         self._journal = Journal.open(
@@ -63,14 +66,17 @@ class Worker:
         )
         directory = SharedDirectory(log, generation)
         conversations = Conversations(self._places.conversations)
-        self.gateway = Gateway(loop, clock, directory, self._journal, None, self._adopt_newer, conversations)
+        self.gateway = Gateway(
+            loop, clock, directory, self._journal, None, self._adopt_newer, conversations, options.region
+        )
         self._stopping = asyncio.Event()
 
     def _adopt_newer(self) -> None:
-        policy = self._source.newer()
-        if policy is not None:
-            self.gateway.adopt(policy)
+        if self._source.newer() and self._source.policy is not None:
+            self.gateway.adopt(self._source.policy, list(self._source.withdrawals.values()))
             self._watch_local()
+        # From here on, in this thread, nothing is sent that the newest record forbids.
+        self._acknowledged[ACKNOWLEDGED + self._options.slot] = self._source.seen
 
     async def run(self) -> None:
         """Serve until SIGTERM, then answer what was begun, within the grace."""
@@ -88,7 +94,12 @@ class Worker:
             async with (
                 asyncio.TaskGroup() as tasks
             ):  # one that fails ends the worker, and the supervisor starts another
-                loops = (self._sweep_for_ever(), self._report_for_ever(), self._probe_for_ever())
+                loops = (
+                    self._sweep_for_ever(),
+                    self._report_for_ever(),
+                    self._probe_for_ever(),
+                    self._acknowledge_for_ever(),
+                )
                 background = [tasks.create_task(each) for each in loops]
                 await self._stopping.wait()
                 server.close()
@@ -120,6 +131,13 @@ class Worker:
         while True:
             await asyncio.sleep(SWEEP_S)
             self.gateway.sweep()
+
+    async def _acknowledge_for_ever(self) -> None:
+        """A worker without calls has to say, too, that it knows the newest record."""
+        while True:
+            await asyncio.sleep(ACKNOWLEDGE_S)
+            with contextlib.suppress(InterlockError):
+                self._adopt_newer()
 
     async def _report_for_ever(self) -> None:
         path = self._places.metrics(self._options.slot)
@@ -163,8 +181,6 @@ class Worker:
     async def _probe_for_ever(self) -> None:
         """Ask the local model whether it is ready: it is a child of ours, so asking costs nothing."""
         while True:
-            with contextlib.suppress(InterlockError):
-                self._adopt_newer()
             managed = self._managed() if self.gateway.upstreams or self.gateway.not_ready else []
             if managed:
                 self._local_ready = await self._local_answers()
@@ -217,6 +233,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--listen-fd", type=int, required=True)
     parser.add_argument("--sync", default="1000", type=lambda text: int(text) if text.isdigit() else text)
+    parser.add_argument("--region", default="", help="where this machine is")
     parser.add_argument("--local-url", default="", help=f"the managed model; its key is in {KEY_ENV}")
     parser.add_argument("--tls-certificate", default="")
     parser.add_argument("--tls-key", default="")

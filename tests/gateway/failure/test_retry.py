@@ -46,6 +46,7 @@ UPSTREAM = {
     "upstream_invalid": Fault(Action.NEXT, counts=True),
     "upstream_auth": Fault(Action.NEXT),
     "busy": Fault(Action.AGAIN),
+    "withdrawn": Fault(Action.NEXT),
 }
 
 

@@ -70,6 +70,7 @@ _CODES: Mapping[str, Fault] = {
     "upstream_invalid": Fault(Action.NEXT, counts=True),
     "upstream_auth": _NEXT,  # without a status: our own credential cannot be read or made
     "busy": _AGAIN,  # our own queue is full
+    "withdrawn": _NEXT,  # by the operator, between the decision and the send
 }
 """Codes that are not here (`internal`, `log_unavailable`) are ours, and asking another upstream mends nothing."""
 
