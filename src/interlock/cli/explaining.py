@@ -74,7 +74,11 @@ def _settled(settled: Mapping[str, Any]) -> list[str]:
     words += [f"{name.replace('_', ' ')} {settled[name]}" for name in ("finish_reason", "error") if settled.get(name)]
     words += [f"first byte {first:.1f} ms", f"whole {total:.1f} ms"]
     told = [f"came     {', '.join(words)}"]
-    upstream = [settled[name] for name in ("upstream_model", "upstream_id", "upstream_peer") if settled.get(name)]
+    upstream = [
+        settled[name]
+        for name in ("upstream_model", "upstream_id", "upstream_peer", "upstream_region")
+        if settled.get(name)
+    ]
     if upstream:
         told.append(f"from     {', '.join(upstream)}")
     rule = f" by {settled['rule']}" if settled.get("rule") else ""

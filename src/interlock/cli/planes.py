@@ -1,4 +1,4 @@
-"""Options of the commands about policies: `replay`, `withdraw`, `tenants`; as parser.py has the others'."""
+"""Options of `replay`, `withdraw`, `tenants`, `audit`, `prove` and their like; as parser.py has the others'."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -71,3 +71,23 @@ def tenants(group: "Commands", add: Add) -> None:
     for parser in (accept, leave):
         parser.add_argument("name", metavar="TENANT")
         parser.add_argument("agreement", metavar="AGREEMENT")
+
+
+_PROVE = """answer whether any byte of a tenant's calls left the boundary it was under, from the log of this machine:
+each call is judged again by what its deployment had declared, and held against what was observed: the address that
+answered and the place that the answer named. The log is verified first. Exit status 1: something left, or the log does
+not hold."""
+_AUDIT = """list where each call went: who, from which region, to which deployment, what answered, which clause. JSON is
+one object a line. It is read from the log of this machine, and nothing is written for it."""
+
+
+def audit(commands: "Commands", add: Add) -> None:
+    """Where calls went."""
+    trail = add(commands, "audit", "list where each call went, and by which clause", "audit:audit", formats=_PLAIN)
+    trail.description = _AUDIT
+    prove = add(commands, "prove", "did any byte leave the boundary?", "audit:prove", formats=_PLAIN)
+    prove.description = _PROVE
+    for parser in (trail, prove):
+        parser.add_argument("--tenant", metavar="T", help="of this tenant only")
+        parser.add_argument("--since", metavar="WHEN", help="of calls opened from then on; a day, a time, or 24h, 30d")
+        parser.add_argument("--until", metavar="WHEN", help="exclusive")

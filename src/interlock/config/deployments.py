@@ -28,6 +28,8 @@ _SPOKEN: Mapping[str, tuple[Format, ...]] = {
 }
 _FAMILIES: Mapping[str, str] = {"openai": "gpt", "anthropic": "claude"}
 AGREEMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:/+-]{0,127}")
+_REGION_HEADERS = {"azure": "x-ms-region"}
+_HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 _ENDPOINTS = ("/chat/completions", "/responses", "/messages", "/embeddings")
 DAYS_MAX = 36_500
 
@@ -59,7 +61,7 @@ def _deployment(name: str, table: Table, local: LocalModel, folder: Path, env: M
         model=model,
         family=table.text("family", family_of(provider, base_url, model), rule=NAME_RULE, check=NAME.fullmatch),
         formats=_formats(table, provider),
-        facts=_facts(table.table("boundary"), managed),
+        facts=_facts(table.table("boundary"), provider),
         credential=credential,
         credentials=credentials,
         context_window=table.integer("context_window", local.context if managed else None, 1, 1 << 30, "tokens"),
@@ -150,7 +152,8 @@ def _among(table: Table, key: str, options: tuple[T, ...]) -> tuple[T, ...]:
     return tuple(option for option in options if option in chosen)
 
 
-def _facts(table: Table, managed: bool) -> Facts:
+def _facts(table: Table, provider: str) -> Facts:
+    managed = provider == "local"
     facts = Facts(
         geographies=places(table, "geographies") or (),
         retention_days=table.integer("retention_days", 0 if managed else None, 0, DAYS_MAX, "days; 0: not kept"),
@@ -158,6 +161,9 @@ def _facts(table: Table, managed: bool) -> Facts:
         training=table.flag("training", False if managed else None),
         local=table.flag("local", managed) or False,
         agreements=table.strings("agreements", rule="the name of terms", check=AGREEMENT.fullmatch) or (),
+        region_header=table.text(
+            "region_header", _REGION_HEADERS.get(provider, ""), rule="a header's name", check=_HEADER.fullmatch
+        ).lower(),
         peers=table.strings("peers", rule="a network, e.g. 10.0.0.0/8 or 2001:db8::/32", check=_is_network) or (),
     )
     table.done()

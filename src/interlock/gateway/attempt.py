@@ -383,6 +383,8 @@ class Attempt:
             error,
             status=self.status,
             peer=self._peer,
+            region_header=self.deployment.facts.region_header,
+            headers=self.headers,
             repaired=self.relay.repaired if self.relay is not None else "",
             first_byte_ns=self._first_byte_ns,
             duration_ns=self._gateway.clock.monotonic_ns() - self._begun_ns,

@@ -27,6 +27,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The data does not leave the operator's own machines."""
     agreements: tuple[str, ...] = ()
     """Terms that a tenant must have accepted before its data goes there."""
+    region_header: str = ""
+    """Of answers: where they say which place served them; lower case."""
     peers: tuple[str, ...] = ()
     """Networks (CIDR) that its answers come from; empty: not declared. What `prove` holds against the log."""
 

@@ -2,9 +2,12 @@
 that nobody may serve: `usage.refused`. Pure.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 from interlock.errors import LocalError
+from interlock.gateway.observed import serving_region
 from interlock.gateway.policy import Deployment
 from interlock.gateway.router import Routed
 from interlock.gateway.signals import Signals
@@ -77,11 +80,18 @@ def settled(
     *,
     status: int,
     peer: str,
+    region_header: str,
+    headers: Mapping[bytes, bytes],
     repaired: str,
     first_byte_ns: int,
     duration_ns: int,
 ) -> Settled:
-    """The record of what became of it. `reading` None: the upstream never took the call."""
+    """The record of what became of it.
+
+    Args:
+        reading: None: the upstream never took the call.
+        region_header, headers: of the answer, as `serving_region`.
+    """
     usage, source, rule = _figures(call, reading)
     reading = reading or Reading(call.format)
     return Settled(
@@ -98,6 +108,7 @@ def settled(
         upstream_id=reading.upstream_id,
         upstream_model=reading.upstream_model,
         upstream_peer=peer,
+        upstream_region=serving_region(region_header, headers, reading.raw),
         repaired=repaired,
         first_byte_ns=first_byte_ns,
         duration_ns=duration_ns,

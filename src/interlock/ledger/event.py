@@ -77,6 +77,8 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     upstream_model: str = ""
     upstream_peer: str = ""
     """Address that answered, as seen on the socket."""
+    upstream_region: str = ""
+    """The place that the answer says served it (`gateway.observed`), lower case."""
     repaired: str = ""
     """An event that the upstream's stream lacked, without which no client reads it, and that was put in."""
     first_byte_ns: int = 0
