@@ -13,7 +13,7 @@ class Listening:
         self.told: Told | None = None
         """Once it is over."""
         self.ended = ""
-        """How: whole, finished, left, broken off."""
+        """How: whole, finished, broken off."""
         self.seat: Seat | None = None
 
     def whole(self, head: Head, body: bytes, told: Told) -> None:
@@ -33,9 +33,6 @@ class Listening:
     def finish(self, told: Told) -> None:
         self._end("finished")
         self.told = told
-
-    def left(self) -> None:
-        self._end("left")
 
     def broken_off(self) -> None:
         self._end("broken off")

@@ -9,6 +9,7 @@ from interlock.caching.directives import Directives, read_directives
 from interlock.caching.flight import Call, Flight, Head, Listener, Seat, Told
 from interlock.caching.keeping import Entry, age_s, kept_lines
 from interlock.caching.key import key_of, members_of, why_not
+from interlock.caching.opening import open_shelf
 from interlock.caching.ports import Shelf
 from interlock.caching.settings import Caching, Settings
 
@@ -30,6 +31,7 @@ __all__ = [
     "kept_lines",
     "key_of",
     "members_of",
+    "open_shelf",
     "read_directives",
     "told_of",
     "why_not",

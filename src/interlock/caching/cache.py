@@ -65,6 +65,12 @@ class Cache:
         self.settings = settings
         self.memory.resize(settings.memory_bytes)
 
+    async def close(self) -> None:
+        """Let go of the shelf's connections."""
+        shelf, self.shelf = self.shelf, None
+        if shelf is not None:
+            await shelf.close()
+
     def find(self, question: Question) -> Entry | None:
         """The answer, if this worker has one that may be given now."""
         if question.asked.no_cache:

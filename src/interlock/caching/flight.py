@@ -72,18 +72,14 @@ class Listener(Protocol):
     def finish(self, told: Told) -> None:
         """The stream is over, and all of it was sent."""
 
-    def left(self) -> None:
-        """Its own client hung up."""
-
     def broken_off(self) -> None:
         """It fell too far behind: no more will come."""
 
 
 class Seat:
-    """One listener's place in a flight. An http.Running towards its client."""
+    """One listener's place in a flight. It does not know the listener, who knows it: that would be a ring."""
 
-    def __init__(self, flight: "Flight", listener: Listener) -> None:
-        self.listener = listener
+    def __init__(self, flight: "Flight") -> None:
         self.paused = False
         self.at = 0
         """Bytes of the stream that it was sent."""
@@ -98,21 +94,20 @@ class Seat:
     def pump(self) -> None:
         """Send what there is to send, and the end if that was it."""
         flight = self._flight
-        while self._open and not self.paused and self in flight.seats:
+        while self._open and not self.paused and (listener := flight.seats.get(self)) is not None:
             piece = flight.said(self.at)
             if piece:
                 self.at += len(piece)
-                self.listener.send(piece)
+                listener.send(piece)
             elif flight.done:
                 flight.rise(self)
-                self.listener.finish(flight.told)
+                listener.finish(flight.told)
             else:
                 return
 
     def cancel(self) -> None:
-        """Its client hung up."""
-        if self._flight.rise(self):
-            self.listener.left()
+        """Its client hung up: it is told nothing any more."""
+        self._flight.rise(self)
 
     def pause(self) -> None:
         """Its client reads slowly."""
@@ -138,7 +133,7 @@ class Flight:
             bytes_max: the largest answer that is kept.
             landed: called once, when all was said or everybody left.
         """
-        self.seats: dict[Seat, None] = {}
+        self.seats: dict[Seat, Listener] = {}
         self.kept = True
         """All that was said so far is at hand."""
         self.done = False
@@ -169,17 +164,17 @@ class Flight:
 
     def join(self, listener: Listener) -> Seat:
         """A seat in a flight that is `joinable`."""
-        seat = Seat(self, listener)
-        self.seats[seat] = None
+        seat = Seat(self)
+        self.seats[seat] = listener
         self._balance()
         if self.head is not None:
             listener.start(self.head, self.told, seat)
         return seat
 
-    def rise(self, seat: Seat) -> bool:
-        """A seat is given up; whether it was one. With the last one, a call that is not over is cancelled."""
-        if self.seats.pop(seat, seat) is seat:
-            return False
+    def rise(self, seat: Seat) -> None:
+        """A seat is given up. With the last one, a call that is not over is cancelled."""
+        if self.seats.pop(seat, None) is None:
+            return
         self._asleep -= seat.paused
         if self.seats:
             self._balance()
@@ -187,11 +182,12 @@ class Flight:
             self._let_go()
         else:
             self.done, self.kept = True, False
-            if self._call is not None:
-                self._call.cancel()
+            told, call = self.told, self._call
+            self.tell = lambda: told
+            if call is not None:
+                call.cancel()
             self._let_go()
-            self._landed(self)
-        return True
+            self._land()
 
     def paused(self, more: int) -> None:
         """So many seats more are paused."""
@@ -223,17 +219,17 @@ class Flight:
         self._whole = body if self.kept else b""
         self._end()
         told = self.told
-        seats, self.seats = list(self.seats), {}
-        for seat in seats:
-            seat.listener.whole(self.head, body, told)
-        self._landed(self)
+        listeners, self.seats = list(self.seats.values()), {}
+        for listener in listeners:
+            listener.whole(self.head, body, told)
+        self._land()
 
     def start(self, status: int, headers: bytes) -> None:
         """A stream begins."""
         self.head = Head(status, headers, True)
         told = self.told
-        for seat in list(self.seats):
-            seat.listener.start(self.head, told, seat)
+        for seat, listener in list(self.seats.items()):
+            listener.start(self.head, told, seat)
 
     def send(self, data: bytes) -> None:
         """A part of it."""
@@ -257,15 +253,21 @@ class Flight:
         if self.kept:  # from here on it is the entry's, which slow seats read on from
             self._whole = bytes(self._said)
             self._let_go()
-        self._landed(self)
+        self._land()
         for seat in list(self.seats):
             seat.pump()
         if not self.seats:
             self._let_go()
 
     def _end(self) -> None:
+        told = self.told
+        self.tell = lambda: told
         self.done = True
-        self._call = None
+
+    def _land(self) -> None:
+        landed, self._landed = self._landed, _nobody
+        self._call = None  # which knows its client, this flight: a ring would hold bodies until a collection
+        landed(self)
 
     # what was said
 
@@ -287,8 +289,9 @@ class Flight:
         end = self._base + len(self._said)
         for seat in [seat for seat in self.seats if seat.paused and end - seat.at > LAG_BYTES_MAX]:
             if self._asleep < len(self.seats):
+                listener = self.seats[seat]
                 self.rise(seat)
-                seat.listener.broken_off()
+                listener.broken_off()
         gone = min((seat.at for seat in self.seats), default=end) - self._base
         if gone > PIECE_BYTES:
             del self._said[:gone]
@@ -303,3 +306,7 @@ class Flight:
         """What is held is freed."""
         self._count(-self._counted)
         self._said = bytearray()
+
+
+def _nobody(flight: Flight) -> None:
+    """Landed already."""

@@ -30,6 +30,11 @@ class Shelf(Protocol):
         """There is nothing to keep: another may lead."""
         ...
 
+    @property
+    def away(self) -> bool:
+        """Whether it is left alone just now."""
+        ...
+
     async def close(self) -> None:
         """Let go of connections."""
         ...
