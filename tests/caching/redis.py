@@ -54,7 +54,7 @@ class Redis:
             connection.sendall(" ".join(command).encode() + b"\r\n")
             return connection.recv(1 << 20)
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         """All of them."""
         lines = self.says("KEYS", "*").decode().split("\r\n")
         return sorted(line for line in lines[1:] if line and not line.startswith("$"))

@@ -69,7 +69,7 @@ class TestServer(ShelfContract):
 
         on_server(run, Settings(url=self.url, timeout_ms=PATIENT_MS), test)
         place = f"{{{KEY.hex()}}}"
-        assert server.keys() == [f"interlock:cache:1:acme:{place}", f"interlock:cache:1:other:{place}:lead"]
+        assert server.names() == [f"interlock:cache:1:acme:{place}", f"interlock:cache:1:other:{place}:lead"]
 
 
 def test_a_server_that_is_not_there_is_away_at_once_and_left_alone(

@@ -213,9 +213,9 @@ class Rig:
         return found
 
 
-async def read_answer(reader: asyncio.StreamReader) -> Answer:
+async def read_answer(reader: asyncio.StreamReader, seconds: float = 10) -> Answer:
     """One answer, by its framing."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(seconds):
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
         status = int(head[0].split(" ")[1])

@@ -23,7 +23,7 @@ class Reuse(msgspec.Struct, frozen=True):
 
     rule: Caching
     place: bytes
-    """Digest of the boundaries in force and of the deployments within them, in the tier's order."""
+    """Digest of the boundaries in force and of the deployments within them. In no order: that may be of the session."""
     shelved: bool
     """Whether the shared store may hold them: the boundaries allow it, and nothing sensitive was found in the call."""
 
@@ -35,7 +35,7 @@ def reuse_of(route: Route, signals: Signals, policy: Policy, accepted: Collectio
         accepted: agreements that the tenant has accepted.
     """
     rule = next((rule.cache for rule in policy.rules if rule.name == route.cache), None) if route.cache else None
-    names = [one.deployment for one in route.candidates if one.stage in ("", "ready")]
+    names = sorted(one.deployment for one in route.candidates if one.stage in ("", "ready"))
     if rule is None or not names:
         return None
     profiles = [policy.profiles[name] for name in route.boundary if name in policy.profiles]
