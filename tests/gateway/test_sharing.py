@@ -351,7 +351,7 @@ def test_a_hit_that_cannot_be_written_down_is_not_given(run: Run, tmp_path: Path
         journal.stage = full  # type: ignore[method-assign]  # a disk that is full
         answer = await on.call(PATHS["chat"], zero("chat"))
         assert (answer.status, answer.json["error"]["code"]) == (503, "log_unavailable")
-        journal.stage = stage  # type: ignore[method-assign]
+        journal.stage = stage  # type: ignore[method-assign]  # there is room again
         assert how(await on.call(PATHS["chat"], zero("chat"))) == (200, "hit")
         assert len(on.gateway.metering._open_seqs) == 0
 

@@ -239,9 +239,7 @@ class Guest:
         """Write whose answer is given, then go on."""
         way, call = self._way, self._call
         deployment = self._gateway.policy.deployments[told.deployment]  # it is in the key, so it is in the policy
-        opened = records.answered(
-            records.opened(self._request_id, 1, way.key, call, way.signals(call), way.routed, deployment, ()), told
-        )
+        opened = records.answered(way.opened(self._request_id, 1, call, deployment, ()), told)
 
         def written(error: LogUnavailable | None) -> None:
             if error is not None:
@@ -257,7 +255,7 @@ class Guest:
                 then()
 
         self._open = True
-        self._gateway.metering.opened(self._attempt, _encode(opened), written)
+        self._gateway.metering.opened(self._attempt, opened, written)
 
     def _settle(self, told: Told, then: Callable[[], None] | None = None) -> None:
         """It was given whole, or up to the end that the call came to; `then` follows once that is written."""
