@@ -10,7 +10,7 @@ from tests.caching.listening import Calling, Listening
 from tests.caching.shelves import MemoryShelf, Run
 
 from interlock.caching import Cache, Directives, Flight, Question, Settings, Shelf, Told
-from interlock.caching.ports import LEASE_MS
+from interlock.caching.ports import LEASE_MS, Claim
 from interlock.testing.clock import ManualClock
 
 KEY = b"k" * 32
@@ -234,6 +234,23 @@ def test_a_shelf_that_is_away_costs_nothing_but_hits(run: Run) -> None:
         assert worker.ask().ended == "hit"
 
     run(main)
+
+
+def test_a_shelf_with_a_defect_costs_nothing_but_hits(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(MemoryShelf):
+        async def claim(self, tenant: str, key: bytes, token: bytes) -> bytes | Claim:
+            raise ZeroDivisionError
+
+    async def main() -> None:
+        worker = Worker(ManualClock(), Broken())
+        listener = worker.ask()
+        await until(lambda: worker.flights)
+        answer(worker.flights[0])
+        assert listener.ended == "whole" and worker.ask().ended == "hit"
+        await until(lambda: not worker.tasks)
+
+    run(main)
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_what_may_not_leave_the_worker_does_not(run: Run) -> None:

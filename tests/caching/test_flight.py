@@ -203,6 +203,30 @@ def test_a_seat_that_catches_up_may_pause_in_between() -> None:
     assert slow.ended == "finished"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_listener_with_a_defect_costs_nobody_else(stream: bool, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Listening):
+        def whole(self, *args: object) -> None:
+            raise ZeroDivisionError
+
+        def start(self, *args: object) -> None:
+            raise ZeroDivisionError
+
+    flight, call, _, landed = flying()
+    broken, sound = Broken(), Listening()
+    flight.join(broken)
+    flight.join(sound)
+    flight.take(call)
+    if stream:
+        flight.start(200, LINES)
+        flight.send(b"{}")
+        flight.end()
+    else:
+        flight.respond(200, LINES, b"{}")
+    assert (broken.ended, sound.heard, landed.bodies) == ("broken off", b"{}", [b"{}"])
+    assert "ZeroDivisionError" in caplog.text
+
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("join"), st.booleans()),

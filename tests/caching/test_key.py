@@ -168,6 +168,13 @@ def test_a_stream_s_options_are_part_of_a_stream() -> None:
     assert key("chat", body) == key("chat")
 
 
+def test_parts_do_not_run_into_each_other() -> None:
+    assert key(tenant="ab", principal="") != key(tenant="a", principal="b")
+    assert key(place=b"p", headers={b"anthropic-beta": b"x"}) != key(place=b"px", headers={})
+    one = {b"anthropic-beta": b"x"}
+    assert key(headers=one) != key(headers={b"anthropic-version": b"x"}) != key(headers={b"openai-beta": b"x"})
+
+
 NAMES = st.sampled_from(["a", "b", "ab", "model"])
 VALUES = st.sampled_from(["", "a", "b", "ab", "1:a", "a1:b"])
 

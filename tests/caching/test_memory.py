@@ -56,6 +56,26 @@ def test_it_is_a_bounded_list_of_what_was_used_last(steps: list[tuple[object, ..
         assert len(memory) == len(model)
 
 
+def test_what_was_asked_for_last_stays() -> None:
+    memory = Memory(3 * entry().size)
+    keys = [bytes([n]) * 32 for n in range(4)]
+    for key in keys[:3]:
+        memory.put(entry(key), 10)
+    memory.get(keys[0])
+    memory.put(entry(keys[3]), 10)
+    assert [memory.get(key) is not None for key in keys] == [True, False, True, True]
+
+
+def test_an_entry_that_was_made_anew_lives_its_own_time() -> None:
+    memory = Memory(UNIT)
+    memory.put(entry(), 10)
+    memory.put(entry(), 20)
+    memory.expire(10)
+    assert len(memory) == 1
+    memory.expire(20)
+    assert (len(memory), memory.bytes) == (0, 0)
+
+
 def test_ends_of_entries_that_are_gone_do_not_pile_up() -> None:
     memory = Memory(10 * UNIT)
     for n in range(5000):

@@ -185,6 +185,20 @@ def test_what_a_server_refuses_is_away_and_its_words_are_not_logged(
     assert "of-the-cache" not in caplog.text
 
 
+def test_a_server_without_scripts_costs_hits_and_what_it_repeats_is_not_logged(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(shelf: ServerShelf) -> None:
+        await shelf.put("acme", KEY, ONE, b"what a model said", 60_000)
+        for _ in range(3):
+            assert await shelf.claim("acme", KEY, ONE) == "away"
+
+    with redis(tmp_path / "redis", "--rename-command", "EVALSHA", "") as server:
+        on_server(run, Settings(url=server.url, timeout_ms=PATIENT_MS), test)
+    assert "left alone" in caplog.text
+    assert "beginning with" not in caplog.text and "acme" not in caplog.text
+
+
 def test_a_password_that_is_not_there_is_said_by_its_place() -> None:
     with pytest.raises(LocalError, match="NO_SUCH_PASSWORD"):
         ServerShelf(Settings(url="redis://127.0.0.1", credential=Credential(env="NO_SUCH_PASSWORD")), lambda: 0.0)

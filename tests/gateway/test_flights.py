@@ -4,7 +4,9 @@ import asyncio
 import gc
 import weakref
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from tests.gateway.answers import CHAT, EVENTS, WHOLE, chat_delta
 from tests.gateway.rig import FORMATS, PATHS, Answer, Rig, Upstream, read_answer, silent, streamed, whole
@@ -252,6 +254,35 @@ def test_a_guest_is_cancelled_while_it_waits_for_a_whole_answer(run: Run, tmp_pa
     play(run, tmp_path, test, upstream)
 
 
+@pytest.mark.parametrize("when", ["opened", "given"])
+def test_a_client_that_is_gone_before_its_hit_is_written_down_gets_nothing(run: Run, tmp_path: Path, when: str) -> None:
+    async def test(on: Rig) -> None:
+        await on.call(PATHS["chat"], zero("chat"))
+        write = getattr(on.gateway.metering, when)
+
+        def cancel() -> None:
+            for connection in on.gateway.connections:
+                if connection._running is not None:
+                    connection._running.cancel()
+
+        def written(*args: Any, **options: Any) -> None:
+            asyncio.get_running_loop().call_soon(cancel)  # before what is staged is written, at the tick's end
+            write(*args, **options)
+
+        setattr(on.gateway.metering, when, written)
+        reader, writer = await on.connect()
+        writer.write(on.request(PATHS["chat"], encoded(zero("chat"))))
+        settled = (await on.settled(2))[1]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await reader.read(1)
+        writer.close()
+        expected = ("cancelled", "none", {}) if when == "opened" else ("completed", "cached", {"cache_hit": 1})
+        assert (settled.outcome, settled.source, settled.usage) == expected
+
+    play(run, tmp_path, test, Upstream(whole(CHAT)))
+
+
 @pytest.mark.parametrize("how", ["whole", "streamed", "error", "silent"])
 def test_nothing_is_left_of_shared_calls(run: Run, tmp_path: Path, how: str) -> None:
     scripts = {
@@ -281,6 +312,24 @@ def test_nothing_is_left_of_shared_calls(run: Run, tmp_path: Path, how: str) -> 
         play(run, tmp_path, test, Upstream(scripts[how]), timeouts=fast)
     finally:
         gc.enable()
+
+
+def test_a_guest_is_told_under_the_policy_that_it_came_under(run: Run, tmp_path: Path) -> None:
+    gate = Gate()
+    upstream = Upstream(halting([], EVENTS["chat"], gate))
+
+    async def test(on: Rig) -> None:
+        tasks = await asked(on, 3, stream=True)
+        await until(lambda: upstream.seen)
+        old = on.gateway.policy
+        gone = {"other": msgspec.structs.replace(old.deployments["d0"], name="other")}
+        tiers = {name: msgspec.structs.replace(tier, deployments=("other",)) for name, tier in old.tiers.items()}
+        on.gateway.adopt(msgspec.structs.replace(old, version="new", deployments=gone, tiers=tiers))
+        gate.open()
+        assert {(await task).headers["x-interlock-deployment"] for task in tasks} == {"d0"}
+        assert [one.outcome for one in await on.settled(3)] == ["completed"] * 3
+
+    play(run, tmp_path, test, upstream)
 
 
 def test_tenants_fly_apart(run: Run, tmp_path: Path) -> None:

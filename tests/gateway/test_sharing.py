@@ -130,6 +130,7 @@ def test_a_boundary_makes_another_question(run: Run, tmp_path: Path) -> None:
         ({"n": 2}, "", "n"),
         ({"web\r\nx-evil: 1": True}, "", "web%0d%0ax-evil%3a%201"),
         ({}, "cache-control: no-store", "no-store"),
+        ({"messages": [{"role": "user", "content": "hi", "reasoning_details": []}]}, "", "reasoning"),
     ],
 )
 def test_what_does_not_qualify_passes_as_ever_and_says_why(
@@ -286,6 +287,8 @@ def test_an_answer_is_given_while_its_deployment_rests(run: Run, tmp_path: Path)
         assert "d0" in on.gateway.resting
         answer = await on.call(PATHS["chat"], zero("chat"))
         assert (how(answer), answer.headers["x-interlock-deployment"]) == ((200, "hit"), "d0")
+        on.gateway.set_loading("d0", "it is loading")
+        assert how(await on.call(PATHS["chat"], zero("chat"))) == (200, "hit")
 
     play(run, tmp_path, test, *upstreams)
 

@@ -10,6 +10,7 @@ It does not know what a call is: whoever asks hands in how one is sent, and list
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -25,6 +26,7 @@ from interlock.caching.ports import LEASE_MS, Claim, Shelf
 from interlock.caching.settings import Settings
 from interlock.clock import Clock
 
+_log = logging.getLogger(__name__)
 POLL_S, POLL_S_MAX = 0.01, 0.1
 """How often the shelf is asked for an answer that another worker makes: at first, and after a while."""
 
@@ -170,7 +172,11 @@ class _Sending:
     async def _consult(self, shelf: Shelf, lead: Callable[[Flight], None]) -> None:
         """Ask the shelf, wait for another worker's answer if there is to be one, else make the call."""
         token, flight = os.urandom(16), self.flight
-        found = await self._claim(shelf, token)
+        try:
+            found = await self._claim(shelf, token)
+        except Exception:  # a defect of ours: it must cost a hit, not the calls that wait
+            _log.exception("the cache's server could not be asked")
+            found = "away"
         if isinstance(found, Entry):
             self._cache.keep(found, self._question)
             if not flight.done:

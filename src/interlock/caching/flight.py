@@ -9,11 +9,13 @@ others is broken off.
 It knows no store, no clock and no socket, and nothing here waits.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
+_log = logging.getLogger(__name__)
 LAG_BYTES_MAX = 1 << 20
 """How far a seat may fall behind the others once the answer is not held whole."""
 PIECE_BYTES = 256 * 1024
@@ -221,7 +223,11 @@ class Flight:
         told = self.told
         listeners, self.seats = list(self.seats.values()), {}
         for listener in listeners:
-            listener.whole(self.head, body, told)
+            try:
+                listener.whole(self.head, body, told)
+            except Exception:  # a defect of ours: it must cost one client alone
+                _log.exception("an answer could not be told")
+                listener.broken_off()
         self._land()
 
     def start(self, status: int, headers: bytes) -> None:
@@ -229,7 +235,12 @@ class Flight:
         self.head = Head(status, headers, True)
         told = self.told
         for seat, listener in list(self.seats.items()):
-            listener.start(self.head, told, seat)
+            try:
+                listener.start(self.head, told, seat)
+            except Exception:  # the same
+                _log.exception("an answer could not be told")
+                self.rise(seat)
+                listener.broken_off()
 
     def send(self, data: bytes) -> None:
         """A part of it."""

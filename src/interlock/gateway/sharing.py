@@ -91,6 +91,7 @@ class Guest:
         self._gateway = entry.gateway
         self._connection = entry.connection
         self._request_id = entry.request_id
+        self._policy = entry.gateway.policy  # a newer one may not have the deployments any more
         self._call = call
         self._way = way
         self._attempt = f"{entry.request_id}/1"
@@ -238,7 +239,8 @@ class Guest:
     def _write_down(self, told: Told, then: Callable[[], None]) -> None:
         """Write whose answer is given, then go on."""
         way, call = self._way, self._call
-        deployment = self._gateway.policy.deployments[told.deployment]  # it is in the key, so it is in the policy
+        deployments = self._policy.deployments  # it is in the key, so it is in them; if the server is to be believed
+        deployment = deployments.get(told.deployment) or deployments[way.routed.route.winner]
         opened = records.answered(way.opened(self._request_id, 1, call, deployment, ()), told)
 
         def written(error: LogUnavailable | None) -> None:
