@@ -66,7 +66,12 @@ def test_a_local_place_that_is_named_counts() -> None:
 
 
 def test_the_nearest_source_is_the_one() -> None:
-    sources = {"eu-central-1": ("eu-central-1",), "de": ("de",), "eu": ("eu",), "us": ("us",)}
+    sources: dict[str, tuple[str, ...]] = {
+        "eu-central-1": ("eu-central-1",),
+        "de": ("de",),
+        "eu": ("eu",),
+        "us": ("us",),
+    }
     profile = Profile(name="p", sources=sources)
 
     def judge(source: str, to: str) -> str:

@@ -12,6 +12,7 @@ from tests.gateway.shared import Run, cached, key_of, play, records_of, rules, u
 
 from interlock.caching import Settings as CacheSettings
 from interlock.gateway import Facts, Policy, Profile, Retries, Rule, When, version_of
+from interlock.gateway.withdrawal import Withdrawal
 from interlock.ledger import Opened, Settled
 
 CACHE = "x-interlock-cache"
@@ -269,6 +270,10 @@ def test_a_policy_that_changes_who_may_answer_changes_the_question(run: Run, tmp
         assert await asked() == "hit", "what does not bear on the answer changes nothing"
         on.gateway.adopt(changed(old, rules=rules(hit_nanousd=5)))
         assert await asked() == "hit"
+        withdrawn = Withdrawal(kind="deployment", name="d0", reason="a leak", at_ns=1)
+        on.gateway.adopt(old, [withdrawn])
+        answer = await on.call(PATHS["chat"], zero("chat"))
+        assert (how(answer), answer.json["error"]["code"]) == ((403, ""), "withdrawn")
         on.gateway.adopt(changed(old, rules=()))
         assert (await asked(), len(on.gateway.cache.memory)) == ("", 0)
         on.gateway.adopt(old)
@@ -315,14 +320,16 @@ def test_an_answer_under_a_boundary_leaves_the_worker_only_for_a_place_inside(
     made = msgspec.structs.replace(made, deployments={"d0": local})
     signals = Signals(format="chat", model="auto", tenant="acme", principal="p")
 
-    def found(*boundary: str) -> bool:
-        route: Route = decide(signals, made, boundary, {})
-        reuse = reuse_of(route, signals, made)
+    def found(*boundary: str, sensitive: tuple[str, ...] = ()) -> bool:
+        said = msgspec.structs.replace(signals, sensitive=sensitive)
+        route: Route = decide(said, made, boundary, {})
+        reuse = reuse_of(route, said, made)
         assert reuse is not None
         return reuse.shelved
 
     assert found() is True
     assert found("eu") is shelved
+    assert found("eu", sensitive=("iban",)) is found(sensitive=("iban",)) is False
 
 
 def test_a_password_that_is_missing_costs_nothing_but_hits(
