@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 # Debian packages that tests or benchmarks use, installed where that is possible. Without them what needs them says so.
-TEST_PACKAGES := curl openssl
+TEST_PACKAGES := curl openssl redis-server
 BENCH_PACKAGES := nginx-light gcc libc6-dev
 
 .DEFAULT_GOAL := help

@@ -213,9 +213,9 @@ class Rig:
         return found
 
 
-async def read_answer(reader: asyncio.StreamReader) -> Answer:
+async def read_answer(reader: asyncio.StreamReader, seconds: float = 10) -> Answer:
     """One answer, by its framing."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(seconds):
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
         status = int(head[0].split(" ")[1])
@@ -301,7 +301,7 @@ async def rig(directory: Path, made: Policy, *, boundary: str = "", clock: Clock
     )
     journal = Journal.open(directory / "journal" / "usage" / "0", "usage/0", clock=clock)
     gateway = Gateway(loop, clock, SharedDirectory(log, generation), journal, made, lambda: None)
-    server = await loop.create_server(lambda: ServerConnection(gateway, loop), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: ServerConnection(gateway, loop), "127.0.0.1", 0, backlog=1024)
     sweeping = loop.create_task(_sweep(gateway))
     try:
         yield Rig(directory, gateway, identity, issued.secret, server.sockets[0].getsockname()[1])
@@ -310,6 +310,7 @@ async def rig(directory: Path, made: Policy, *, boundary: str = "", clock: Clock
         gateway.drain()
         for connection in list(gateway.connections):
             connection.abort()
+        await gateway.cache.close()
         gateway.close()
         await asyncio.sleep(0)
         sweeping.cancel()

@@ -177,6 +177,7 @@ def test_the_key_s_boundary_holds_in_a_replay() -> None:
         ({"state": "open", "settled_at_ns": 0, "usage": b"{}", "amount_nanousd": None}, "open"),
         ({"amount_nanousd": None}, "unpriced"),
         ({"opened": b'{"decision":null}'}, "unread"),
+        ({"opened": row().opened.replace(b'{"request_id"', b'{"answer_of":"req_1","request_id"')}, "given_again"),
     ],
 )
 def test_what_is_left_out_is_counted(fields: dict[str, Any], counted: str) -> None:

@@ -147,7 +147,7 @@ class Trail:
         peer, region = _seen(settled)
         verdict: Verdict
         clause, observed = "", False
-        if settled is not None and was_unsent(settled.outcome, settled.error, peer):
+        if event.answer_of or (settled is not None and was_unsent(settled.outcome, settled.error, peer)):
             verdict = "unsent"
         elif not decided.boundary and not (facts is not None and facts.agreements):
             verdict = "unbounded"

@@ -50,7 +50,7 @@ def prove(args: Any) -> int:
             "  inside as declared; nothing observed": proof.declared_inside,
             "  outside": proof.outside,
             "refused: nobody within the boundary": proof.refused,
-            "not sent: no connection, or withdrawn": proof.unsent,
+            "not sent: no connection, withdrawn, or given from a cache": proof.unsent,
             "under no boundary": proof.unbounded,
         }
         rows = [[name, number(count)] for name, count in counts.items()]

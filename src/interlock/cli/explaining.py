@@ -44,7 +44,7 @@ def _attempt(attempt: Mapping[str, Any]) -> list[str]:
         f"at       {rfc3339(int(attempt['opened_at_ns']))}",
         *_who(opened),
         f"{_asked(opened)}, {'streamed' if opened['stream'] else 'whole'}",
-        f"sent to  {opened['deployment']} ({opened['provider']}, {opened['model']})",
+        _source(opened),
     ]
     return [
         title,
@@ -56,6 +56,12 @@ def _attempt(attempt: Mapping[str, Any]) -> list[str]:
 
 _IN_WHO = ("session", "conversation")
 """Signals that stand in a line of their own."""
+
+
+def _source(opened: Mapping[str, Any]) -> str:
+    place = f"{opened['deployment']} ({opened['provider']}, {opened['model']})"
+    again = opened.get("answer_of")
+    return f"not sent the answer of {again} was given again, from {place}" if again else f"sent to  {place}"
 
 
 def _who(event: Mapping[str, Any]) -> list[str]:
@@ -82,7 +88,10 @@ def _settled(settled: Mapping[str, Any]) -> list[str]:
     if upstream:
         told.append(f"from     {', '.join(upstream)}")
     rule = f" by {settled['rule']}" if settled.get("rule") else ""
-    return [*told, f"figures  {settled['source']}{rule}"]
+    told.append(f"figures  {settled['source']}{rule}")
+    if avoided := settled.get("avoided"):
+        told.append(f"avoided  {', '.join(f'{count} {kind}' for kind, count in avoided.items())}")
+    return told
 
 
 def _decision(decision: Mapping[str, Any] | None) -> list[str]:

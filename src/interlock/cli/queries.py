@@ -9,7 +9,7 @@ from interlock.cli.explaining import lines
 from interlock.cli.output import Column, complain, money, number, say, say_csv, say_json, table
 
 _SUMS = ("requests", "attempts", "open", "input", "cache_read", "cache_write", "output", "reasoning")
-_DOUBTS = ("unpriced", "estimated", "lost")
+_SHOWN_IF_ANY = ("unpriced", "estimated", "lost", "cache_hits")
 _COMPARED = ("requests", "attempts", "actual_nanousd", "baseline_nanousd", "saved_nanousd")
 _LEFT_OUT = ("open", "unpriced", "baseline_unpriced", "no_baseline")
 
@@ -22,9 +22,9 @@ def usage(args: Any) -> int:
     if args.format == "json":
         say_json(found)
     elif args.format == "csv":
-        say_csv((*by, *_SUMS, "amount_nanousd", *_DOUBTS), [{**row, **row["dimensions"]} for row in rows])
+        say_csv((*by, *_SUMS, "amount_nanousd", *_SHOWN_IF_ANY), [{**row, **row["dimensions"]} for row in rows])
     else:
-        shown = [name for name in _DOUBTS if any(row[name] for row in rows)]
+        shown = [name for name in _SHOWN_IF_ANY if any(row[name] for row in rows)]
         columns = [*map(Column, by), *(Column(name.replace("_", " "), True) for name in (*_SUMS, "cost", *shown))]
         say(*table(columns, [_usage_cells(row, by, shown) for row in rows]))
     return _status(found)

@@ -156,7 +156,7 @@ def _lines(report: "Report") -> list[str]:
         lines += ["", f"refused: {number(one.attempts)} by rule {one.rule} ({one.code}): {one.why}; {one.example}"]
     left = [
         f"{number(getattr(report, name))} {name.replace('_', ' ')}"
-        for name in ("open", "unpriced", "replay_unpriced", "unread")
+        for name in ("open", "unpriced", "replay_unpriced", "given_again", "unread")
         if getattr(report, name)
     ]
     return [*lines, *(["", f"attempts left out: {', '.join(left)}"] if left else [])]

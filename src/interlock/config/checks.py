@@ -28,6 +28,8 @@ def check(config: Config, notes: Notes) -> None:
         _known(notes, ("boundary",), "boundary", policy.boundary, policy.profiles)
     if policy.baseline is not None and policy.baseline_price is None:
         _known(notes, ("savings", "baseline"), "deployment", policy.baseline, policy.deployments)
+    if policy.cache.url and not any(rule.cache for rule in policy.rules):
+        notes.warning(("cache", "url"), "is used by no rule: one needs `cache`, e.g. cache = { ttl_s = 3600 }")
     _unused(policy, notes)
     _local(config, notes)
     size = len(msgspec.json.encode(policy))

@@ -61,14 +61,14 @@ def _deployment(name: str, table: Table, local: LocalModel, folder: Path, env: M
         model=model,
         family=table.text("family", family_of(provider, base_url, model), rule=NAME_RULE, check=NAME.fullmatch),
         formats=_formats(table, provider),
-        facts=_facts(table.table("boundary"), provider),
+        facts=read_facts(table.table("boundary"), provider),
         credential=credential,
         credentials=credentials,
         context_window=table.integer("context_window", local.context if managed else None, 1, 1 << 30, "tokens"),
         max_output=table.integer("max_output", None, 1, 1 << 30, "tokens"),
         capabilities=_among(table, "capabilities", CAPABILITIES),
         price=read_price(table, "price") or (FREE if managed else None),
-        ca_bundle=_ca_bundle(table, folder),
+        ca_bundle=read_ca_bundle(table, folder),
         api=place.api,
         region=place.region,
         project=place.project,
@@ -152,7 +152,8 @@ def _among(table: Table, key: str, options: tuple[T, ...]) -> tuple[T, ...]:
     return tuple(option for option in options if option in chosen)
 
 
-def _facts(table: Table, provider: str) -> Facts:
+def read_facts(table: Table, provider: str) -> Facts:
+    """What is declared about a place. Of the managed model (`local`) and of Azure something is known."""
     managed = provider == "local"
     facts = Facts(
         geographies=places(table, "geographies") or (),
@@ -183,7 +184,8 @@ def _is_network(text: str) -> bool:
     return True
 
 
-def _ca_bundle(table: Table, folder: Path) -> str:
+def read_ca_bundle(table: Table, folder: Path) -> str:
+    """The absolute path of the authorities' file; empty: the system's are meant."""
     path = table.text("ca_bundle", rule="the path of a PEM file")
     if path and not is_file(folder / path):
         table.problem("ca_bundle", "names a file that is not there; relative paths start at the configuration's folder")

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from interlock.config.builtin import BUILTIN
+from interlock.config.caching import read_cache
 from interlock.config.checks import check
 from interlock.config.credentials import Places
 from interlock.config.deployments import read_deployments
@@ -138,6 +139,7 @@ def _policy(root: Table, local: LocalModel, folder: Path, env: Mapping[str, str]
     root.require("deployments", "at least one [deployments.NAME]")
     root.require("tiers", "at least one tier: a name and its deployments")
     name, price = baseline if isinstance(baseline, tuple) else (baseline, None)
+    cache, cache_facts = read_cache(root.table("cache"), Places(folder, env))
     return Policy(
         version="",
         deployments=read_deployments(root, local, folder, env),
@@ -153,6 +155,8 @@ def _policy(root: Table, local: LocalModel, folder: Path, env: Mapping[str, str]
         retries=read_retries(root.table("retries")),
         breaker=read_breaker(root.table("breaker")),
         affinity=read_affinity(root.table("affinity")),
+        cache=cache,
+        cache_facts=cache_facts,
         limits=read_limits(root.table("limits")),
     )
 

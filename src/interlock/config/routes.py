@@ -2,6 +2,7 @@
 
 from typing import get_args
 
+from interlock.config.caching import read_caching
 from interlock.config.deployments import DAYS_MAX, FORMATS, places
 from interlock.config.reading import NAME, NAME_RULE, PLACE, Table, shown
 from interlock.gateway import Profile, Rule, Tier, When
@@ -82,6 +83,7 @@ def _rule(table: Table) -> Rule:
     when = _when(table.table("when"))
     saves = table.choice("switch", "always", ("always", "saving")) == "saving"
     goes_on = table.choice("on_cut", "error", ("error", "continue")) == "continue"
+    cache = read_caching(table)
     table.done()
     return Rule(
         name=name,
@@ -89,6 +91,7 @@ def _rule(table: Table) -> Rule:
         tier=tier,
         on_cut="continue" if goes_on else "error",
         switch="saving" if saves else "always",
+        cache=cache,
     )
 
 

@@ -31,6 +31,14 @@ METRICS: Mapping[str, Metric] = {
     "interlock_requests_total": Metric("counter", ("format", "code"), "sum", "Requests answered, by format and code."),
     "interlock_attempts_total": Metric("counter", ("deployment", "outcome"), "sum", "Upstream attempts settled."),
     "interlock_tokens_total": Metric("counter", ("deployment", "kind"), "sum", "Tokens settled, by kind."),
+    "interlock_cache_answers_total": Metric(
+        "counter", ("format", "result"), "sum", "Calls that a caching rule matched: hit, shared, miss or bypass."
+    ),
+    "interlock_cache_bytes": Metric("gauge", (), "sum", "Bytes of answers that workers keep in memory."),
+    "interlock_cache_entries": Metric("gauge", (), "sum", "Answers that workers keep in memory."),
+    "interlock_cache_server_away": Metric(
+        "gauge", (), "sum", "Workers that leave the cache's server alone, because it does not answer."
+    ),
     "interlock_cost_nanousd_total": Metric("counter", (), "sum", "Cost of all priced usage in the ledger, nano-USD."),
     "interlock_open_attempts": Metric("gauge", (), "sum", "Attempts opened and not settled yet."),
     "interlock_connections": Metric("gauge", (), "sum", "Client connections on the data port."),

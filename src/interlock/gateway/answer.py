@@ -48,6 +48,24 @@ def own_headers(request_id: str, tier: str = "", deployment: str = "") -> bytes:
     ).encode()
 
 
+def without_own(lines: bytes) -> bytes:
+    """Lines of an answer to another call, without those that are about that call."""
+    return b"".join(
+        line for line in lines.splitlines(keepends=True) if not line.startswith(b"x-interlock-") or _same_for_all(line)
+    )
+
+
+def _same_for_all(line: bytes) -> bool:
+    return line.startswith(b"x-interlock-dropped:")
+
+
+def cache_header(how: str, why: str = "") -> bytes:
+    """Where the answer is from; and, of a call that the cache has nothing to do with, the member that is why (which the
+    client may have made up)."""
+    reason = f"x-interlock-cache-reason: {quote(why[:64], safe='')}\r\n" if why else ""
+    return f"x-interlock-cache: {how}\r\n{reason}".encode()
+
+
 def stream_headers(upstream: Mapping[bytes, bytes], translated: bool) -> bytes:
     """The lines that a stream begins with."""
     return SSE + passed_headers(upstream, b"content-type") if translated else passed_headers(upstream)

@@ -392,4 +392,5 @@ class Attempt:
         self.cost = settled.usage
         if outcome == "completed":
             self._exchange.moved(self.deployment, settled.usage)
+        self._exchange.settled = settled
         self._gateway.metering.settled(self._id, self.deployment.name, settled, then)

@@ -3,6 +3,7 @@
 A call that nobody may serve is written down as refused. What happens to one that is sent is exchange.py.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,7 +14,9 @@ from interlock.gateway.affinity import Held
 from interlock.gateway.conversations import Conversation, conversation_key
 from interlock.gateway.exchange import Exchange
 from interlock.gateway.http import Head, Running, ServerConnection
+from interlock.gateway.ports import Client
 from interlock.gateway.routing import Route
+from interlock.gateway.sharing import Guest
 from interlock.gateway.translate import CARRIER, TRANSLATED
 from interlock.gateway.way import Caller, Way
 from interlock.gateway.wire import ESTIMATE_RULE, Call, read
@@ -35,114 +38,127 @@ class Entry:
         format: Format,
         request_id: str,
     ) -> None:
-        self._gateway = gateway
-        self._connection = connection
-        self._head = head
-        self._body = body
+        self.gateway = gateway
+        self.connection = connection
+        self.head = head
+        self.body = body
         self._format = format
-        self._request_id = request_id
+        self._conversation: Conversation | None = None
+        self.request_id = request_id
 
     def begin(self) -> Running | None:
         """Begin its exchange; None: it was answered.
 
         Raises: InterlockError: it is not a call, or not one of somebody who may call.
         """
-        gateway = self._gateway
+        gateway = self.gateway
         caller = self._caller()
         gateway.catch_up()
         if not gateway.has_policy:
             raise LocalError("no policy has been adopted yet; retry", code="not_ready")
         if gateway.draining:
             raise LocalError("the server is stopping; retry", code="draining")
-        call = read(self._format, self._body)
+        call = read(self._format, self.body)
         way = caller.way(call, gateway.router)
-        conversation = self._conversation(call, way)
+        conversation = self._conversation = self._goes_on(call, way)
         if conversation is not None and conversation.held is not None:
             way = self._kept(call, way, conversation.held, caller)
         error = self._unserved(way.routed.route, call.model)
         if error is None and self._format == "count_tokens" and not self._counts(way.routed.route.winner, call):
             self._estimate(call)
             return None
-        exchange = Exchange(
-            gateway, self._connection, self._head, self._body, call, way, conversation, self._request_id
-        )
-        if error is None:
-            gateway.exchanges.add(exchange)
-            try:
-                exchange.next()
-                return exchange
-            except Exception as failure:
-                gateway.exchanges.discard(exchange)
-                if not isinstance(failure, LocalError):
-                    raise
-                error = failure
-        self._refuse(call, way, error)
-        return None
+        try:
+            if error is not None:
+                raise error
+            reuse = way.routed.reuse
+            if reuse is None or self._format == "count_tokens":
+                return self.send(self.connection, call, way)
+            return Guest(self, call, way).begin(reuse)
+        except LocalError as error:
+            self.refuse(self.connection, call, way, error)
+            return None
+
+    def send(self, client: Client, call: Call, way: Way, made: Callable[[Exchange], None] | None = None) -> Exchange:
+        """Begin the exchange; `made` is handed it before it begins.
+
+        Raises: LocalError: nobody can say the call.
+        """
+        conversation = self._conversation
+        exchange = Exchange(self.gateway, client, self.head, self.body, call, way, conversation, self.request_id)
+        if made is not None:
+            made(exchange)
+        self.gateway.exchanges.add(exchange)
+        try:
+            exchange.next()
+        except Exception:
+            self.gateway.exchanges.discard(exchange)
+            raise
+        return exchange
 
     def _caller(self) -> Caller:
         """Who calls: as remembered, if the headers are those of the call before and nothing else has changed since."""
-        caller, directory = self._connection.known, self._gateway.directory
-        if isinstance(caller, Caller) and caller.headers == self._head.headers:
-            if directory.stands(caller.key, caller.seq, self._gateway.clock.now_ns()):
+        caller, directory = self.connection.known, self.gateway.directory
+        if isinstance(caller, Caller) and caller.headers == self.head.headers:
+            if directory.stands(caller.key, caller.seq, self.gateway.clock.now_ns()):
                 return caller
-            self._connection.known = None
-        key = self._gateway.admit(self._head, "inference")
+            self.connection.known = None
+        key = self.gateway.admit(self.head, "inference")
         if isinstance(key, LocalError):
             raise key
         caller = Caller(
-            self._head.headers,
+            self.head.headers,
             key,
             directory.seq,
             directory.boundaries(key),
             directory.agreements(key),
-            self._gateway.region,
+            self.gateway.region,
         )
-        self._connection.known = caller
+        self.connection.known = caller
         return caller
 
-    def _conversation(self, call: Call, way: Way) -> Conversation | None:
+    def _goes_on(self, call: Call, way: Way) -> Conversation | None:
         """The conversation that the call goes on with; None: it is none that an answer moves."""
         if not call.opening or call.format not in TRANSLATED:
             return None
         key = conversation_key(way.key.tenant, way.session(call), call.opening)
-        return Conversation(key, self._gateway.conversations.find(key))
+        return Conversation(key, self.gateway.conversations.find(key))
 
     def _kept(self, call: Call, way: Way, held: Held, caller: Caller) -> Way:
         """The way of a conversation that `held` says where it is."""
         if held.deployment == way.routed.route.winner:
             return way
-        now_s = self._gateway.clock.now_ns() // 1_000_000_000
-        routed = self._gateway.router.kept(way.routed, way.signals(call), held, now_s, caller.accepted)
+        now_s = self.gateway.clock.now_ns() // 1_000_000_000
+        routed = self.gateway.router.kept(way.routed, way.signals(call), held, now_s, caller.accepted)
         return way if routed is way.routed else way.rerouted(routed)
 
     def _unserved(self, route: Route, model: str) -> LocalError | None:
         """Why nobody may serve a call that takes this route."""
         if not route.winner:
             return LocalError(_why(route, model), code=route.code, field="model")
-        resting, lets = self._gateway.resting, self._gateway.lets
+        resting, lets = self.gateway.resting, self.gateway.lets
         if route.winner in resting and not any(lets(name) for name in route.ranked):
             return LocalError(f"{route.winner}: {resting[route.winner]}", code="not_ready")
         return None
 
     def _counts(self, deployment: str, call: Call) -> bool:
         """Whether a deployment can count a body's tokens: not those of reasoning that only other families read."""
-        return self._gateway.upstreams[deployment].counts_tokens and not (call.sealed and CARRIER in self._body)
+        return self.gateway.upstreams[deployment].counts_tokens and not (call.sealed and CARRIER in self.body)
 
     def _estimate(self, call: Call) -> None:
         """Tokens of a Messages request for a deployment that cannot count them: our own estimate, named as such."""
-        lines = answer.own_headers(self._request_id) + f"x-interlock-estimate: {ESTIMATE_RULE}\r\n".encode()
+        lines = answer.own_headers(self.request_id) + f"x-interlock-estimate: {ESTIMATE_RULE}\r\n".encode()
         body = msgspec.json.encode({"input_tokens": call.input_estimate})
-        self._connection.respond(200, answer.JSON + lines, body)
-        self._gateway.requests["count_tokens", "ok"] += 1
+        self.connection.respond(200, answer.JSON + lines, body)
+        self.gateway.requests["count_tokens", "ok"] += 1
 
-    def _refuse(self, call: Call, way: Way, error: LocalError) -> None:
+    def refuse(self, client: Client, call: Call, way: Way, error: LocalError) -> None:
         """Nobody may serve it, or can: say why, to the client and in the log."""
-        gateway, request_id = self._gateway, self._request_id
+        gateway, request_id = self.gateway, self.request_id
         refused = records.refused(request_id, way.key, way.signals(call), way.routed, error)
         now_ns = gateway.clock.now_ns()
         gateway.journal.stage(f"{request_id}/refused", "usage.refused", now_ns, msgspec.json.encode(refused))
         lines = answer.own_headers(request_id, way.routed.route.tier)
-        self._connection.respond(*gateway.error_for(call.format, error, request_id, lines))
+        client.respond(*gateway.error_for(call.format, error, request_id, lines))
 
 
 def _why(route: Route, model: str) -> str:

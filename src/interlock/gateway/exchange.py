@@ -22,14 +22,15 @@ from interlock.gateway.attempt import Attempt
 from interlock.gateway.conversations import Conversation
 from interlock.gateway.deadlines import Deadlines
 from interlock.gateway.failure import Action, judge, retry_after_s, should_retry, wait_s
-from interlock.gateway.http import Head, ServerConnection
+from interlock.gateway.http import Head
 from interlock.gateway.plan import make_plan, needs_of
 from interlock.gateway.policy import Deployment
+from interlock.gateway.ports import Client
 from interlock.gateway.relay import Relay
 from interlock.gateway.translate import Voice
 from interlock.gateway.way import Way
 from interlock.gateway.wire import Call, error_event, in_format
-from interlock.ledger import Format
+from interlock.ledger import Format, Settled
 
 if TYPE_CHECKING:
     from interlock.gateway.service import Gateway
@@ -46,7 +47,7 @@ class Exchange:
     def __init__(
         self,
         gateway: "Gateway",
-        connection: ServerConnection,
+        client: Client,
         head: Head,
         body: bytes,
         call: Call,
@@ -63,7 +64,7 @@ class Exchange:
         self._held = conversation.held if conversation is not None else None
         self.request_id = request_id
         self._upstreams, self.circuits = gateway.upstreams, gateway.circuits
-        self._client: ServerConnection | None = connection
+        self._client: Client | None = client
         self._body = body
         self._ranked = [name for name in way.routed.ranked if gateway.lets(name)]
         self._later: list[str] = []  # those whose fault may pass: for the next round
@@ -71,9 +72,11 @@ class Exchange:
         self._keys_tried: set[int] = set()
         self._round = self._attempts = 0
         self._attempt: Attempt
+        self.deployment = ""  # that of the last attempt
+        self.settled: Settled | None = None  # what became of the last that is over
         self._voice: Voice | None = None
         self._joins = call.stream and way.routed.route.on_cut == "continue"
-        self._begun = False  # the client has the head of a stream
+        self.begun = False  # the client has the head of a stream
         self._spoken = False  # … and a word of the answer
         self._final: Callable[[], None] | None = None  # what ends the call if no further round does better
         self.deadlines = Deadlines(self.policy.timeouts, gateway.loop.time(), stream=call.stream)
@@ -88,11 +91,6 @@ class Exchange:
     def hung_up(self) -> bool:
         """Nobody waits for the answer any more."""
         return self._client is None
-
-    @property
-    def begun(self) -> bool:
-        """The client has the head of a stream."""
-        return self._begun
 
     def next(self, *, fresh: bool = False) -> None:
         """Open the next attempt. The caller has seen that a candidate is left.
@@ -115,6 +113,7 @@ class Exchange:
         if left_out:
             plan = plan.without(left_out)
         self._attempts += 1
+        self.deployment = deployment.name
         self._attempt = Attempt(self, self._attempts, deployment, upstream, plan, request, self._keys_tried)
         self._voice = None
         if plan.ask is not None and self.call.stream:
@@ -162,13 +161,13 @@ class Exchange:
         self.deadlines.spoke()
         held, attempt.held = bytes(attempt.held), bytearray()
         if self._client is not None:
-            if not self._begun:
+            if not self.begun:
                 self._begin(self._client, answer.stream_headers(attempt.headers, attempt.translated))
             if held:
                 self._client.send(held)
 
-    def _begin(self, client: ServerConnection, lines: bytes) -> None:
-        self._begun = True
+    def _begin(self, client: Client, lines: bytes) -> None:
+        self.begun = True
         client.start(200, lines + self._own_lines())
 
     def _own_lines(self, dropped: tuple[str, ...] = ()) -> bytes:
@@ -311,7 +310,7 @@ class Exchange:
 
     def _say(self, attempt: Attempt, code: str, message: str, body: bytes) -> None:
         """Nobody did better: the last failure is the answer."""
-        if body and code != "upstream_auth" and not self._begun and self._client is not None:
+        if body and code != "upstream_auth" and not self.begun and self._client is not None:
             status = answer.client_status(attempt.status, self.format) if attempt.translated else attempt.status
             said = in_format(self.format, status, body, self.request_id, anew=attempt.translated)
             lines = answer.JSON + answer.passed_headers(attempt.headers, b"content-type")
@@ -323,7 +322,7 @@ class Exchange:
         self._refuse(LocalError(f"{attempt.deployment.name}: {message}", code=code))
 
     def _refuse(self, error: LocalError) -> None:
-        if self._begun:
+        if self.begun:
             self._break_off(self._attempt, error.code, error.message)
             return
         if self._client is not None:
@@ -394,7 +393,7 @@ class Exchange:
     def _keep_alive(self, now_s: float) -> None:
         """Tell the client, and whatever stands between, that the stream is not dead. Comments are no word."""
         if self._client is not None:
-            if not self._begun:
+            if not self.begun:
                 self._begin(self._client, answer.SSE)
             self._client.send(_COMMENT)
         self.deadlines.commented(now_s)

@@ -44,10 +44,14 @@ class Metering:
 
     def settled(self, attempt: str, deployment: str, settled: Settled, then: Callable[[], None] | None = None) -> None:
         """Write `usage.settled`, then call `then`; if the disk is full it is kept and written when there is room."""
-        self._write_settled(attempt, _encode(settled), then)
+        self.given(attempt, settled, then)
         self.attempts[deployment, settled.outcome] += 1
         for kind, count in settled.usage.items():
             self.tokens[deployment, kind] += count
+
+    def given(self, attempt: str, settled: Settled, then: Callable[[], None] | None = None) -> None:
+        """As `settled`, of an answer given again: no upstream was asked, so none is counted."""
+        self._write_settled(attempt, _encode(settled), then)
 
     def _write_settled(self, attempt: str, payload: bytes, then: Callable[[], None] | None = None) -> None:
         def written(error: LogUnavailable | None) -> None:

@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from interlock.caching import Caching
+from interlock.caching import Settings as CacheSettings
 from interlock.credentials import Credential
 from interlock.ledger import Format, Price
 
@@ -120,6 +122,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     switch: Literal["always", "saving"] = "always"
     """A conversation whose prompt is cached at a deployment outside of the tier: the tier all the same, or only where
     that saves money (affinity.py)."""
+    cache: Caching | None = None
+    """Answers may be given again to calls that this rule is the first to match, also to those that name their tier or
+    deployment themselves. None: never."""
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -230,6 +235,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     retries: Retries = Retries()
     breaker: Breaker = Breaker()
     affinity: Affinity = Affinity()
+    cache: CacheSettings = CacheSettings()
+    cache_facts: Facts = Facts()
+    """What is declared about where the cache's server keeps answers: a boundary judges it as it does a deployment."""
     limits: Limits = Limits()
 
 

@@ -1,4 +1,4 @@
-"""What the gateway asks of others: who may come in, and where usage is written down."""
+"""What the gateway asks of others: who may come in, where usage is written down, whom an answer is told to."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -57,3 +57,19 @@ class UsageJournal(Protocol):
     ) -> None:
         """Write at the end of this tick, then call `done`. `reserved`: may use the room that is set aside."""
         ...
+
+
+class Client(Protocol):
+    """Whom the answer is told to: a connection, or all who wait for the same answer (sharing.py)."""
+
+    def respond(self, status: int, headers: bytes, body: bytes) -> None:
+        """A whole answer."""
+
+    def start(self, status: int, headers: bytes) -> None:
+        """A stream begins."""
+
+    def send(self, data: bytes) -> None:
+        """A part of it."""
+
+    def end(self) -> None:
+        """It is over."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from interlock.caching import Told
 from interlock.errors import LocalError
 from interlock.gateway.observed import serving_region
 from interlock.gateway.policy import Deployment
@@ -49,6 +50,29 @@ def opened(
         session=signals.session,
         mode=signals.mode,
         decision=msgspec.Raw(routed.decision(signals, splices)),
+    )
+
+
+def answered(opened: bytes, told: Told) -> bytes:
+    """The record of a call that is about to be given another's answer, as JSON; `opened`: as if it were sent."""
+    return b'%b,"answer_of":%b}' % (opened[:-1], msgspec.json.encode(told.request_id))
+
+
+def given(request_id: str, outcome: Outcome, told: Told, *, first_byte_ns: int, duration_ns: int) -> Settled:
+    """The record of what became of it. Only what was given whole is a hit."""
+    whole = outcome == "completed"
+    return Settled(
+        request_id=request_id,
+        attempt=1,
+        outcome=outcome,
+        usage={"cache_hit": 1} if whole else {},
+        source="cached" if whole else "none",
+        http_status=200,
+        error=told.error,
+        finish_reason=told.finish_reason,
+        avoided=told.usage if whole else {},
+        first_byte_ns=first_byte_ns,
+        duration_ns=duration_ns,
     )
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from interlock.gateway.affinity import Held
 from interlock.gateway.policy import Policy
+from interlock.gateway.reuse import Reuse, reuse_of
 from interlock.gateway.routing import Route, decide, kept
 from interlock.gateway.signals import Signals
 
@@ -29,6 +30,8 @@ class Routed(msgspec.Struct, frozen=True):
     tail: bytes
     ranked: tuple[str, ...]
     """Deployments that may serve it, the first to be tried first."""
+    reuse: Reuse | None = None
+    """How answers are given again; None: they are not."""
 
     def decision(self, signals: Signals, splices: tuple[str, ...]) -> bytes:
         """`Decision` as JSON."""
@@ -85,7 +88,7 @@ class Router:
             if len(self._known) >= KINDS_MAX:
                 self._known.clear()
             route = decide(signals, self._policy, boundaries, self._not_ready, self._resting, accepted, self._withdrawn)
-            routed = self._known[kind] = _routed(route)
+            routed = self._known[kind] = self._routed(route, signals, accepted)
         return routed
 
     def kept(self, routed: Routed, signals: Signals, held: Held, now_s: int, accepted: Sequence[str] = ()) -> Routed:
@@ -101,11 +104,11 @@ class Router:
             accepted,
             self._withdrawn,
         )
-        return routed if route is routed.route else _routed(route)
+        return routed if route is routed.route else self._routed(route, signals, accepted)
 
-
-def _routed(route: Route) -> Routed:
-    return Routed(route, _encode(route)[1:], tuple(route.ranked))
+    def _routed(self, route: Route, signals: Signals, accepted: Sequence[str]) -> Routed:
+        reuse = reuse_of(route, signals, self._policy, accepted)
+        return Routed(route, _encode(route)[1:], tuple(route.ranked), reuse)
 
 
 def _edges(policy: Policy) -> list[int]:

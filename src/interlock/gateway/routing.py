@@ -59,6 +59,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of the rule."""
     affinity: Affinity | None = None
     """Set where another deployment than the winner held the conversation, or would be the winner if it did not."""
+    cache: str = ""
+    """The rule by which an answer may be given again; empty: it may not. It is the first that matches, also where the
+    model name chose the tier or deployment."""
 
     @property
     def ranked(self) -> list[str]:
@@ -123,6 +126,7 @@ def decide(
         code="model_unknown" if refused else "" if well + rested else _code(candidates),
         unknown=unknown_signals(signals, policy),
         on_cut=next((r.on_cut for r in policy.rules if r.name == rule), "error"),
+        cache=_caching_rule(signals, policy),
     )
 
 
@@ -178,6 +182,11 @@ def _first(route: Route, name: str) -> Route:
         for c in route.candidates
     )
     return msgspec.structs.replace(route, candidates=candidates, winner=name)
+
+
+def _caching_rule(signals: Signals, policy: Policy) -> str:
+    first = next((rule for rule in policy.rules if matches(rule.when, signals)), None)
+    return first.name if first is not None and first.cache is not None else ""
 
 
 def _route(signals: Signals, policy: Policy) -> tuple[str, str, tuple[str, ...]]:

@@ -5,12 +5,14 @@ It takes its adapters from whoever wires it (interlock.wiring), and does not kno
 """
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any
 
 import msgspec
 
+from interlock.caching import Cache, open_shelf
 from interlock.clock import Clock
 from interlock.errors import InterlockError, LocalError
 from interlock.gateway import answer
@@ -44,6 +46,7 @@ FORMATS: Mapping[str, Format] = {
     "/v1/messages/count_tokens": "count_tokens",
     "/messages/count_tokens": "count_tokens",
 }
+_log = logging.getLogger(__name__)
 JUDGED_EARLY_BYTES = 64 * 1024
 """Bodies from this size on are only read for a key that was admitted."""
 
@@ -84,6 +87,7 @@ class Gateway:
         self.conversations = conversations or Conversations()
         """Where they are."""
         self.exchanges: set[Exchange] = set()
+        self.cache = Cache(clock, self.spawn)
         self.circuits: dict[str, Circuit] = {}
         """One a deployment, kept from policy to policy."""
         self.resting: dict[str, str] = {}
@@ -115,9 +119,25 @@ class Gateway:
         self.limits = policy.limits
         self.upstreams, self._faults = make_upstreams(self.loop, policy, self._pools, self.clock)
         self.circuits = {name: self.circuits.get(name) or Circuit(policy.breaker) for name in policy.deployments}
+        self._adopt_cache(policy)
         self.has_policy = True
         self.conversations.know([*policy.deployments, *(d.family for d in policy.deployments.values())])
         self._update_ready()
+
+    def _adopt_cache(self, policy: Policy) -> None:
+        """What no rule keeps any more is let go of at once. A server that cannot be used costs nothing but hits."""
+        caches = any(rule.cache for rule in policy.rules)
+        settings = policy.cache if caches else msgspec.structs.replace(policy.cache, url="", memory_bytes=0)
+        try:
+            shelf = (
+                self.cache.shelf
+                if settings == self.cache.settings and self.cache.shelf
+                else open_shelf(settings, self.loop.time)
+            )
+        except (LocalError, OSError) as error:
+            _log.warning("the cache's server is not used: %s", error)
+            shelf = None
+        self.cache.adopt(settings, shelf)
 
     def set_loading(self, deployment: str, why: str) -> None:
         """`why` a deployment cannot serve yet; empty: it can."""
@@ -301,6 +321,7 @@ class Gateway:
         if self.resting:
             self.circuits_moved()
         self.metering.write_rest()
+        self.cache.sweep()
 
     def drain(self) -> None:
         """Take no new work; idle connections close now, others after their answer."""

@@ -25,6 +25,10 @@ its parent (the line shows which). out_of_range: the amount does not fit int64."
 
 State = Literal["open", "settled"]
 
+HIT = "cache_hit"
+"""The kind of an answer given again."""
+PPM = 1_000_000
+
 _TOTALS = {
     "input": ("input",),
     "cache_read": ("input", "cache_read"),
@@ -88,6 +92,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     rule: str
     usage: dict[str, int]
     """As it was settled."""
+    avoided: dict[str, int]
+    """Of an answer given again: what it took to make it."""
     inconsistent: bool
     """The figures contradict each other or are out of range: see `partition`."""
     amount: Amount
@@ -185,6 +191,21 @@ def amount(usage: Mapping[str, int], prices: Price | None) -> int | None:
     return nanousd if 0 <= nanousd <= INT64_MAX else None
 
 
+def hit_price(
+    hit_nanousd: int, hit_ppm: int, avoided: Mapping[str, int], price_of_call: Price | None, source: str
+) -> tuple[Price | None, Unpriced]:
+    """The price of one answer given again, and the reason if there is none: what is set, or a share (in millionths) of
+    what it would cost now to make it, which is then rounded as an entry is.
+    """
+    each = hit_nanousd
+    if hit_ppm:
+        whole = price(avoided, price_of_call)
+        if whole.amount_nanousd is None:
+            return None, whole.unpriced
+        each = divide_half_even(whole.amount_nanousd * hit_ppm, PPM)
+    return Price(per_mtok={HIT: each * TOKENS_PER_PRICE}, source=source), "no_price"
+
+
 def entry(opened: Opened, settled: Settled | None, prices: Price | None, *, missing: Unpriced = "no_price") -> Entry:
     """The entry of an attempt: both records are of the same one. `missing` says why `prices` is None."""
     usage = settled.usage if settled else {}
@@ -206,6 +227,7 @@ def entry(opened: Opened, settled: Settled | None, prices: Price | None, *, miss
         source=settled.source if settled else "",
         rule=settled.rule if settled else "",
         usage=usage,
+        avoided=settled.avoided if settled else {},
         inconsistent=not consistent(usage),
         amount=price(usage, prices, missing=missing) if settled else OPEN,
     )

@@ -17,8 +17,9 @@ Outcome = Literal["completed", "failed", "truncated", "cancelled", "lost"]
 """completed: the answer's own end was seen. failed: the upstream answered an error, or nothing. truncated: it broke off
 after the first byte. cancelled: the client hung up. lost: the gateway died; only an estimate is left."""
 
-Source = Literal["reported", "counted", "estimated", "none"]
-"""Where the figures come from, best first. none: no usage arose (the upstream never accepted the call)."""
+Source = Literal["reported", "counted", "estimated", "cached", "none"]
+"""Where the figures come from, best first. cached: an answer was given again, and no provider used anything. none: no
+usage arose (the upstream never accepted the call; an answer given again was not given whole)."""
 
 NULL = msgspec.Raw(b"null")
 
@@ -47,6 +48,9 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     estimate_rule: str
     session: str = ""
     mode: str = ""
+    answer_of: str = ""
+    """The request whose answer is given again: then nothing is sent, and this is no attempt at an upstream but one of
+    the caller to have an answer."""
     decision: msgspec.Raw = NULL
     """The whole decision (gateway.routing.Decision)."""
 
@@ -56,7 +60,8 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Kinds in `usage` (tokens unless said): `input` (includes cache_* and audio_input, as in OpenTelemetry),
     `cache_read`, `cache_write_5m`, `cache_write_1h`, `cache_write` (lifetime not told), `audio_input`, `output`
-    (includes reasoning and audio_output), `reasoning`, `audio_output`, `web_search` (calls).
+    (includes reasoning and audio_output), `reasoning`, `audio_output`, `web_search` (calls), `cache_hit` (1: the
+    answer was given again; the only kind then).
     """
 
     request_id: str
@@ -81,6 +86,8 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The place that the answer says served it (`gateway.observed`), lower case."""
     repaired: str = ""
     """An event that the upstream's stream lacked, without which no client reads it, and that was put in."""
+    avoided: dict[str, int] = {}
+    """Of an answer given again: what it took to make it, in the same kinds."""
     first_byte_ns: int = 0
     duration_ns: int = 0
 

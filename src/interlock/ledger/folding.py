@@ -140,6 +140,7 @@ def _entry_row(rows: Sequence[Row], seen: Seen, prices: PriceBooks) -> tuple[Any
         entry.outcome,
         entry.source,
         _encode(entry.usage),
+        _encode(entry.avoided),
         entry.inconsistent,
         *book.totals(entry.amount.lines).values(),
         entry.amount.amount_nanousd,

@@ -33,6 +33,21 @@ class PricedDeployment(msgspec.Struct, frozen=True, omit_defaults=True):
     price: Price | None = None
 
 
+class PricedHits(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the ledger reads of a rule's caching: what an answer given again costs, or its share of the first one's
+    cost, in millionths."""
+
+    hit_nanousd: int = 0
+    hit_ppm: int = 0
+
+
+class PricedRule(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the ledger reads of a policy's rule."""
+
+    name: str
+    cache: PricedHits | None = None
+
+
 class PriceBook(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the ledger reads of a policy (`gateway.policy.Policy`): the gateway is above us, so not its type."""
 
@@ -40,6 +55,7 @@ class PriceBook(msgspec.Struct, frozen=True, omit_defaults=True):
     deployments: dict[str, PricedDeployment]
     baseline: str | None = None
     baseline_price: Price | None = None
+    rules: tuple[PricedRule, ...] = ()
 
 
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)

@@ -49,7 +49,19 @@ def attempt_key(attempt: Opened | Settled) -> str:
 
 
 def lost(opened: Opened) -> Settled:
-    """The settlement of an attempt whose worker died: the input by the rule it was opened with, no output."""
+    """The settlement of an attempt whose worker died: the input by the rule it was opened with, no output.
+
+    Where nothing was sent, nothing was used either.
+    """
+    if opened.answer_of:
+        return Settled(
+            request_id=opened.request_id,
+            attempt=opened.attempt,
+            outcome="lost",
+            usage={},
+            source="none",
+            error=LOST_ERROR,
+        )
     return Settled(
         request_id=opened.request_id,
         attempt=opened.attempt,

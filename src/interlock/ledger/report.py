@@ -60,6 +60,8 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     estimated: int
     """Settled attempts whose figures are estimates."""
     lost: int
+    cache_hits: int
+    """Answers given again: no upstream was asked, and no tokens are counted."""
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,11 +182,12 @@ _SUMS = (
     _UNPRICED,
     "coalesce(sum(source = 'estimated'), 0)",
     "coalesce(sum(outcome = 'lost'), 0)",
+    "coalesce(sum(source = 'cached'), 0)",
 )
 
 
 def _usage_row(by: Sequence[str], row: Sequence[Any]) -> UsageRow:
-    requests, attempts, open_, *tokens, whole, nanos, unpriced, estimated, lost = row[len(by) :]
+    requests, attempts, open_, *tokens, whole, nanos, unpriced, estimated, lost, cache_hits = row[len(by) :]
     input_, cache_read, cache_write, output, reasoning = tokens
     priced = None if whole is None and unpriced else (whole or 0) * NANO + (nanos or 0)
     return UsageRow(
@@ -201,4 +204,5 @@ def _usage_row(by: Sequence[str], row: Sequence[Any]) -> UsageRow:
         unpriced=unpriced,
         estimated=estimated,
         lost=lost,
+        cache_hits=cache_hits,
     )

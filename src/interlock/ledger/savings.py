@@ -1,7 +1,8 @@
 """What the same tokens would have cost at a baseline's price. Exact, and honest about what it leaves out.
 
 It compares prices, nothing else: it does not say that the baseline would have used as many tokens or done as well.
-Each entry is priced at the baseline of the policy it was decided under, so new prices do not rewrite the past.
+Each entry is priced at the baseline of the policy it was decided under, so new prices do not rewrite the past. An
+answer given again is compared by what it took to make it: without the cache it would have been made again.
 """
 
 import sqlite3
@@ -72,7 +73,7 @@ def savings(db: sqlite3.Connection, window: Window, baseline: str | None) -> Sav
         _check_baseline(db, prices, baseline)
     where, parameters = window.where()
     rows = db.execute(
-        "SELECT request_id, tier, state, policy, usage, amount_nanousd FROM entries "  # noqa: S608 - where has no values
+        "SELECT request_id, tier, state, policy, iif(source = 'cached', avoided, usage), amount_nanousd FROM entries "  # noqa: S608 - where has no values
         f"WHERE {where} ORDER BY request_id",
         parameters,
     )

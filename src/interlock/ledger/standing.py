@@ -113,4 +113,29 @@ class PriceBooks:
     def entry(self, opened: Opened, settled: Settled | None) -> book.Entry:
         """The attempt's entry at the price its own policy held."""
         price, missing = self.price(opened.policy, opened.deployment)
+        if opened.answer_of and settled is not None:
+            price, missing = self._hit(opened, settled, price, missing)
         return book.entry(opened, settled, price, missing=missing)
+
+    def _hit(
+        self, opened: Opened, settled: Settled, price: Price | None, missing: book.Unpriced
+    ) -> tuple[Price | None, book.Unpriced]:
+        """What an answer given again costs by the rule that let it be; the reason if that is not known."""
+        prices = self.get(opened.policy)
+        name = _cached_by(opened)
+        hits = next((rule.cache for rule in prices.rules if rule.name == name), None) if prices else None
+        if hits is None:
+            return None, missing if prices is None else "no_price"
+        return book.hit_price(hits.hit_nanousd, hits.hit_ppm, settled.avoided, price, f"rule {name}")
+
+
+class _Decision(msgspec.Struct):
+    cache: str = ""
+
+
+def _cached_by(opened: Opened) -> str:
+    """The rule whose caching applies, as the decision names it; empty: it is not readable, or names none."""
+    try:
+        return msgspec.json.decode(opened.decision, type=_Decision).cache
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""

@@ -20,7 +20,7 @@ import msgspec
 
 from interlock.errors import TransientError
 
-VERSION = 2
+VERSION = 3
 """Of the tables and of what is put in them: raise it when either changes, and every view is made anew."""
 
 BUSY_S = 10.0
@@ -48,7 +48,7 @@ CREATE TABLE entries (
   request_id TEXT, attempt INTEGER, at_ns INTEGER, state TEXT,
   tenant TEXT, principal TEXT, key_id TEXT, session TEXT, mode TEXT,
   tier TEXT, deployment TEXT, provider TEXT, model TEXT, policy TEXT,
-  outcome TEXT, source TEXT, usage BLOB, inconsistent INTEGER,
+  outcome TEXT, source TEXT, usage BLOB, avoided BLOB, inconsistent INTEGER,
   input INTEGER, cache_read INTEGER, cache_write INTEGER, output INTEGER, reasoning INTEGER,
   amount_nanousd INTEGER, unpriced TEXT, duplicates INTEGER, conflicts INTEGER,
   PRIMARY KEY (request_id, attempt)

@@ -41,6 +41,7 @@ class _Decided(msgspec.Struct, gc=False):
 
 class _Opened(msgspec.Struct, gc=False):
     decision: _Decided
+    answer_of: str = ""
 
 
 class _Seen(msgspec.Struct):
@@ -102,11 +103,14 @@ class Replay:
         for row in rows:
             self._number += 1
             try:
-                decided = _opened(row.opened).decision
+                opened = _opened(row.opened)
             except msgspec.DecodeError:
                 self.sums.unread += 1
                 continue
-            self._replay(row, decided)
+            if opened.answer_of:
+                self.sums.given_again += 1
+            else:
+                self._replay(row, opened.decision)
 
     def _replay(self, row: Past, decided: _Decided) -> None:
         signals = decided.signals

@@ -68,5 +68,7 @@ class Report(Compared, frozen=True, kw_only=True):
     """Left out: no actual amount."""
     replay_unpriced: int
     """Left out: the deployment it would have gone to has no price, or none for a kind that was used."""
+    given_again: int
+    """Left out: answers from the cache, for which no deployment was asked."""
     unread: int
     """Left out: recorded by a version that said less of its decisions."""

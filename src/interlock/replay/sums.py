@@ -13,7 +13,7 @@ class Sums:
         self._rules: dict[tuple[str, str], list[int]] = {}
         self._moves: dict[tuple[str, str, str], tuple[list[int], str]] = {}
         self._refused: dict[tuple[str, str, str], tuple[list[int], str]] = {}
-        self.open = self.unpriced = self.replay_unpriced = self.unread = 0
+        self.open = self.unpriced = self.replay_unpriced = self.given_again = self.unread = 0
 
     def compared(
         self, rule: str, tier: str, was: str, target: str, actual: int, replayed: int, cache: int, example: str
@@ -66,6 +66,7 @@ class Sums:
             open=self.open,
             unpriced=self.unpriced,
             replay_unpriced=self.replay_unpriced,
+            given_again=self.given_again,
             unread=self.unread,
             **_figures(total),
         )
