@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.e2e.server import until
 
 from interlock.testing.control_process import ControlProcess
 
@@ -32,6 +33,7 @@ def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlProcess
     config = root / "interlock.toml"
     config.write_text(TOML)
     process = ControlProcess(root / "data", config).start()
+    until(lambda: process.ask("GET", "/v1/status").json()["events_ready"], "events are taken")
     yield process
     assert process.stop() == 0, process.stderr
     assert process.stderr == ""
