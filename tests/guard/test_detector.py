@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from interlock.errors import LocalError
 from interlock.guard import COUNT_MAX, KINDS, Detection, Detector, Pattern
-from interlock.guard.detector import CANDIDATES_MAX, PATTERNS_MAX, REGEX_CHARS_MAX
+from interlock.guard.detector import CANDIDATES_MAX
+from interlock.guard.patterns import PATTERNS_MAX, REGEX_CHARS_MAX
 
 DETECTOR = Detector()
 CARD, BSN, KEY = "4111 1111 1111 1111", "BSN 111222333", "AK" + "IAQWERTYUIAS23DFGH"
@@ -79,8 +80,8 @@ class TestPatterns:
             ("(?=a)", "no look-around"),
             (r"(a)\1", "no backreferences"),
             ("a{1001}", "invalid repetition size"),
-            ("[a-z]{500}[0-9]{200}", "701 instructions|more than 600"),
-            (r"\pL{40}", "more than 600"),
+            ("[a-z]{500}[0-9]{200}", "more than 600 instructions"),
+            (r"\pL{40}", "more than 600 instructions"),
             ("", "expected 1 to"),
             ("a" * (REGEX_CHARS_MAX + 1), "513 characters, expected 1 to 512"),
             ("a*", "empty text"),
@@ -93,7 +94,7 @@ class TestPatterns:
             (r"(?:foo)?\z", "empty text"),
             (r"\C", "single byte"),
             (r"\\\Cx", "single byte"),
-            ("\ud800", "characters that are none"),
+            ("\ud800", "half a character"),
         ],
     )
     def test_a_bad_one_is_refused(self, regex: str, why: str, capfd: pytest.CaptureFixture[str]) -> None:

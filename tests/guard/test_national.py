@@ -127,3 +127,9 @@ def test_a_word_in_a_key(word: str) -> None:
 def test_a_letter_that_only_looks_like_one() -> None:
     """In either case, K is also the sign of the kelvin, and S the long s: RE2 finds them, no check fails on them."""
     assert kinds("RUT 12.345.678-\u212a, \u017fBCDEF85T10A562S, BADD110313H\u017fASLN09") == set()
+
+
+def test_letters_in_neither_case_are_a_piece_of_something() -> None:
+    number = next(one for one in IDS if one.kind == "it-codice-fiscale").valid(Random(1))
+    assert kinds(number) == kinds(number.lower()) == {"id.it-codice-fiscale"}
+    assert kinds(number.capitalize()) == set()

@@ -9,6 +9,8 @@ from binascii import Error, a2b_base64
 
 from interlock.guard.kind import Check, Kind, is_named
 
+_CONTINUED = re.compile(rb"[A-Za-z0-9_-]")
+"""What no token is followed by: then it is a piece of something else, of an image in Base64 for URLs."""
 _LETTERS_MIN = 6
 """A credential has at least so many different characters; `xxxxxxxx` and `00000000` have not."""
 _WORD, _DASHED = "[A-Za-z0-9]", "[A-Za-z0-9_-]"
@@ -35,7 +37,7 @@ def _token(name: str, what: str, prefix: str, letters: str, least: int, most: in
     def check(text: bytes, start: int, end: int) -> int:
         match = head.match(text, start, end)
         body = text[match.end() if match else start : end]
-        whole = least <= len(body) <= most and not text[end : end + 1].isalnum()
+        whole = least <= len(body) <= most and _CONTINUED.match(text, end) is None
         return end if whole and _is_real(body) else 0
 
     return Kind(f"credential.{name}", what, regex, check, regex)
@@ -87,7 +89,7 @@ def _authorization(text: bytes, start: int, end: int) -> int:
     scheme, _, body = text[start:end].partition(b" ")
     if scheme.lower() == b"bearer":
         mixed = re.search(rb"\d", body) and re.search(rb"[A-Za-z]", body)
-        return end if len(body) >= 20 and mixed and _is_real(body) else 0
+        return end if mixed and _is_real(body) else 0
     try:
         user, colon, password = a2b_base64(body, strict_mode=True).partition(b":")
     except Error:
@@ -109,12 +111,12 @@ _PREFIXED = (
     ("google-oauth", "Google OAuth client secret or access token (`GOCSPX-`, `ya29.`)", "GOCSPX-|ya29\\.", _DASHED, 28),
     ("stripe", "Stripe secret or restricted key, webhook secret", "[sr]k_(?:live|test)_|whsec_", _WORD, 24),
     ("interlock", "key of this gateway (`ilk_`)", "ilk_", _DASHED, 43, 43),
-    ("huggingface", "Hugging Face token (`hf_`)", "hf_", _WORD, 34),
-    ("groq", "Groq key (`gsk_`)", "gsk_", _WORD, 52),
+    ("huggingface", "Hugging Face token (`hf_`)", "hf_", _WORD, 34, 34),
+    ("groq", "Groq key (`gsk_`)", "gsk_", _WORD, 52, 52),
     ("xai", "xAI key (`xai-`)", "xai-", _WORD, 60),
     ("perplexity", "Perplexity key (`pplx-`)", "pplx-", _WORD, 40),
-    ("replicate", "Replicate token (`r8_`)", "r8_", _WORD, 37),
-    ("npm", "npm token (`npm_`)", "npm_", _WORD, 36),
+    ("replicate", "Replicate token (`r8_`)", "r8_", _WORD, 37, 37),
+    ("npm", "npm token (`npm_`)", "npm_", _WORD, 36, 36),
     ("pypi", "PyPI token (`pypi-`)", "pypi-AgE", _DASHED, 60),
     ("docker", "Docker access token (`dckr_pat_`)", "dckr_pat_", _DASHED, 27),
     ("digitalocean", "DigitalOcean token (`dop_v1_` and its kin)", "do[opr]_v1_", "[0-9a-f]", 64, 64),
@@ -142,7 +144,7 @@ CREDENTIALS = (
     _kind(
         "authorization",
         "`Bearer` or `Basic` with what follows it",
-        r"\b(?i:bearer|basic) [A-Za-z0-9._~+/-]+=*",
+        r"\b(?i:bearer [A-Za-z0-9._~+/-]{8}|basic )[A-Za-z0-9._~+/-]{12,}=*",
         _authorization,
     ),
 )

@@ -117,9 +117,7 @@ ELSEWHERE = (
     national("kr-rrn", "South Korea: resident registration number", _kr_rrn, alone=r"\d{6}-[1-8]\d{6}"),
     national("mx-curp", "Mexico: CURP", _mx_curp, alone=r"[A-Z]{4}\d{6}[HMX][A-Z]{5}[A-Z0-9]\d"),
     national("sg-nric", "Singapore: NRIC, FIN", _sg_nric, named=r"[STFG]\d{7}[A-Z]", words=r"nric|fin\b|identity card"),
-    national(
-        "tr-kimlik-no", "Türkiye: T.C. kimlik no", _tr_kimlik, named=r"[1-9]\d{10}", words=r"t\.?c\.? ?k|kimlik|tckn"
-    ),
+    national("tr-kimlik-no", "Türkiye: T.C. kimlik no", _tr_kimlik, named=r"[1-9]\d{10}", words="kimlik|tckn"),
     national(
         "us-ssn",
         "United States: social security number",
@@ -133,6 +131,6 @@ ELSEWHERE = (
         "South Africa: identity number",
         _za_id,
         named=r"\d{10}[01]\d\d|\d{6} \d{4} [01]\d\d",
-        words="id[ _-]?n|id document|identity n|sa id|rsa id|south african id",
+        words=r"id[ _-]?number|id[ _-]?no\b|id document|identity number|identity document|rsa id|south african id",
     ),
 )

@@ -196,7 +196,11 @@ EUROPE = (
         words=r"steuer|identifikationsn|idnr|id-nr|tax(?:payer)?[ _-]?id|tin\b",
     ),
     national(
-        "dk-cpr", "Denmark: CPR-nummer", _dk_cpr, named=r"\d{6}-?\d{4}", words="cpr|personnummer|personnr|civil reg"
+        "dk-cpr",
+        "Denmark: CPR-nummer",
+        _dk_cpr,
+        named=r"\d{6}-?\d{4}",
+        words=r"cpr\b|cpr-?n|personnummer|personnr|civil reg",
     ),
     national(
         "ee-isikukood", "Estonia: isikukood", _ee_lt, named=r"[1-8]\d{10}", words="isikukood|personal (?:id )?code"
@@ -230,12 +234,18 @@ EUROPE = (
         _fr_nir,
         alone=r"[12] ?\d\d ?(?:0[1-9]|1[0-2]) ?(?:\d\d|2[AB]) ?\d{3} ?\d{3} ?\d\d",
         named=r"[123478] ?\d\d ?[02-9]\d ?(?:\d\d|2[AB]) ?\d{3} ?\d{3} ?\d\d",
-        words=r"s[ée]cu|nir\b|insee|immatriculation",
+        words=r"s[ée]curit[ée] sociale|de s[ée]cu\b|nir\b|insee|carte vitale",
     ),
     national("gr-amka", "Greece: ΑΜΚΑ", _gr_amka, named=r"\d{11}", words="amka|αμκα"),
     national("hr-oib", "Croatia: OIB", mod_11_10, named=r"\d{11}", words=r"oib\b|osobni identifikacijski"),
-    national("ie-pps", "Ireland: PPS number", _ie_pps, named=r"\d{7}[A-W][A-IW]?", words="pps|personal public service"),
-    national("is-kennitala", "Iceland: kennitala", _is_kennitala, named=r"\d{6}-?\d{3}[09]", words=r"kennitala|kt\b"),
+    national(
+        "ie-pps",
+        "Ireland: PPS number",
+        _ie_pps,
+        named=r"\d{7}[A-W][A-IW]?",
+        words=r"pps\b|ppsn|personal public service",
+    ),
+    national("is-kennitala", "Iceland: kennitala", _is_kennitala, named=r"\d{6}-?\d{3}[09]", words=r"kennitala|kt\."),
     national(
         "it-codice-fiscale",
         "Italy: codice fiscale",

@@ -12,13 +12,14 @@ import re2
 
 from interlock.guard.strings import AFTER_KEY, AFTER_VALUE
 
-COUNT_MAX = 1000
+COUNT_MAX = 100
 """Where counting ends: how many there are beyond it changes nothing, and work stays bounded."""
 WORD_BEFORE, WORD_AFTER = 64, 24
 """How many bytes before and after a candidate its word may stand."""
+_MEMORY = 256 << 10
+"""Bytes that one expression may take. One with more states than that goes on without them, in linear time too."""
 _RETRY_MAX = 64
 """A candidate that fails and is no longer than this may hide another that begins inside it."""
-_SPACE_CUT = (AFTER_KEY, AFTER_VALUE)
 
 Check = Callable[[bytes, int, int], int]
 """`(text, start, end)` of a candidate: where what is found in it ends; 0: nothing is."""
@@ -40,12 +41,13 @@ def expression(regex: str) -> Any:
 
     Raises: re2.error: it is none, or too large.
     """
-    return re2.compile(regex, options())
+    return re2.compile(regex, options(_MEMORY))
 
 
-def options() -> Any:
-    """As everything here is compiled: nothing is printed, no group is captured."""
+def options(memory: int) -> Any:
+    """As everything here is compiled: nothing is printed, no group is captured. `memory`: bytes, program and states."""
     chosen = re2.Options()
+    chosen.max_mem = memory
     chosen.log_errors = False
     chosen.never_capture = True
     return chosen
@@ -81,10 +83,7 @@ def stands_free(text: bytes, start: int, end: int) -> bool:
 
 def is_named(words: str, text: bytes, start: int, end: int) -> bool:
     """Whether one of the words stands near a candidate: in the same string, or in the key that leads to it."""
-    before = text[max(start - WORD_BEFORE, 0) : start]
-    after = text[end : end + WORD_AFTER]
-    before = before[before.rfind(AFTER_VALUE) + 1 :]
-    for cut in _SPACE_CUT:
-        after = after.partition(cut)[0]
+    before = text[max(start - WORD_BEFORE, 0) : start].rpartition(AFTER_VALUE)[2]
+    after = text[end : end + WORD_AFTER].partition(AFTER_VALUE)[0].partition(AFTER_KEY)[0]
     search = own(words).search
     return search(before) is not None or search(after) is not None

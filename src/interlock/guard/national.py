@@ -39,8 +39,11 @@ def national(
 
     def check(text: bytes, start: int, end: int) -> int:
         spelled = text[start:end]
-        # Not ASCII: in either case, K is also the sign of the kelvin, and S the long s.
-        if not spelled.isascii() or not is_valid(spelled.translate(None, strip).upper()):
+        number = spelled.upper()
+        # Neither case: a piece of Base64. Not ASCII: K is also the sign of the kelvin, and S the long s.
+        if (spelled != number and spelled != spelled.lower()) or not spelled.isascii():
+            return 0
+        if not is_valid(number.translate(None, strip)):
             return 0
         if not stands_free(text, start, end):
             return 0

@@ -10,51 +10,49 @@ from bisect import bisect_right
 from interlock.guard.checksums import is_varied, luhn
 from interlock.guard.kind import Kind, is_named, stands_free
 
+_LONG, _ANY = (16, 17, 18, 19), (13, 14, 15, 16, 17, 18, 19)
 _RANGES = (
-    # the first six digits, from and to; lengths
-    (220000, 220499, (16, 17, 18, 19)),  # Mir
-    (222100, 272099, (16,)),  # Mastercard
-    (300000, 305999, (14, 16)),  # Diners Club
-    (309500, 309599, (14, 16)),
-    (340000, 349999, (15,)),  # American Express
-    (352800, 358999, (16, 17, 18, 19)),  # JCB
-    (360000, 369999, (14, 16, 17, 18, 19)),  # Diners Club
-    (370000, 379999, (15,)),  # American Express
-    (380000, 399999, (14, 16, 17, 18, 19)),  # Diners Club
-    (400000, 499999, (13, 16, 19)),  # Visa
-    (500000, 509999, (13, 14, 15, 16, 17, 18, 19)),  # Maestro, Verve, RuPay, Elo
-    (510000, 559999, (16,)),  # Mastercard
-    (560000, 589999, (13, 14, 15, 16, 17, 18, 19)),  # Maestro
-    (600000, 699999, (13, 14, 15, 16, 17, 18, 19)),  # Discover, UnionPay, RuPay, Maestro, Elo
-    (810000, 829999, (16, 17, 18, 19)),  # UnionPay, RuPay
-    (979200, 979289, (16,)),  # Troy
+    # the first six digits, from and to; lengths; those that an unbroken number may have with no word beside it
+    (220000, 220499, _LONG, (16,)),  # Mir
+    (222100, 272099, (16,), (16,)),  # Mastercard
+    (300000, 305999, (14, 16), (14, 16)),  # Diners Club
+    (309500, 309599, (14, 16), (14, 16)),
+    (340000, 349999, (15,), (15,)),  # American Express
+    (352800, 358999, _LONG, (16,)),  # JCB
+    (360000, 369999, (14, *_LONG), (14, 16)),  # Diners Club
+    (370000, 379999, (15,), (15,)),  # American Express
+    (380000, 399999, (14, *_LONG), (14, 16)),  # Diners Club
+    (400000, 499999, (13, 16, 19), (16,)),  # Visa
+    (500000, 509999, _ANY, (16,)),  # Maestro, Verve, RuPay, Elo
+    (510000, 559999, (16,), (16,)),  # Mastercard
+    (560000, 589999, _ANY, (16,)),  # Maestro
+    (600000, 619999, _ANY, (16,)),  # Discover, RuPay, Maestro
+    (620000, 629999, _LONG, _LONG),  # UnionPay
+    (630000, 699999, _ANY, (16,)),  # Discover, RuPay, Maestro, Elo
+    (810000, 829999, _LONG, (16,)),  # UnionPay, RuPay
+    (979200, 979289, (16,), (16,)),  # Troy
 )
-_STARTS = [first for first, _, _ in _RANGES]
+"""Thirteen digits, which some old cards have, are an article's number in every shop; seventeen to nineteen are any
+program's 64-bit integer. Only UnionPay's cards have them so often that they are found without a word."""
+_STARTS = [first for first, *_ in _RANGES]
 _GROUP = re.compile(rb"[0-9]+")
 _FOURS_BEFORE = re.compile(rb"(?:^|\D)((?:\d{4}[ -]){1,2})$")
 _FOURS_AFTER = re.compile(rb"((?:[ -]\d{4}){1,2})(?!\d)")
-_WHOLE_ALONE = range(14, 17)
-"""Digits that an unbroken number may have to be found with no word beside it. Thirteen, which some old cards have, are
-an article's number in every shop; seventeen to nineteen are any program's 64-bit integer, so only UnionPay's are."""
 _CARD_WORDS = r"(?i:card\b|card[ _-]?n|\bpan\b|\bcv[vc]\b|\bvisa\b|maestro|kreditkart|kartennummer|\bcarte\b|tarjeta)"
-
-
-def _is_pan(digits: bytes) -> bool:
-    prefix = int(digits[:6])
-    low, high, lengths = _RANGES[bisect_right(_STARTS, prefix) - 1]
-    return low <= prefix <= high and len(digits) in lengths and luhn(digits)
 
 
 def _card(text: bytes, start: int, end: int) -> int:
     """Whole, or in groups of four; what follows the fourth group is part of the number, or the code on the back."""
     groups = [match.span() for match in _GROUP.finditer(text, start, end)]
-    ends = [end] if len(groups) < 5 else [end, groups[3][1]]
-    for stop in ends:
+    for stop in (end,) if len(groups) < 5 else (end, groups[3][1]):
         digits = text[start:stop].translate(None, b" -")
-        if _is_pan(digits) and stands_free(text, start, stop) and not _is_table(text, start, stop, len(groups)):
-            grouped = len(groups) > 1
-            alone = grouped or len(digits) in _WHOLE_ALONE or digits.startswith(b"62")
-            return stop if alone or is_named(_CARD_WORDS, text, start, stop) else 0
+        prefix = int(digits[:6])
+        low, high, lengths, alone = _RANGES[bisect_right(_STARTS, prefix) - 1]
+        if not (low <= prefix <= high and len(digits) in lengths and luhn(digits)):
+            continue
+        if stands_free(text, start, stop) and not _is_table(text, start, stop, len(groups)):
+            clear = len(groups) > 1 or len(digits) in alone
+            return stop if clear or is_named(_CARD_WORDS, text, start, stop) else 0
     return 0
 
 

@@ -6,6 +6,8 @@ read, not the body's bytes: `\\n` in front of a key would hide it, `","` would l
 and nothing would tell a key from a value.
 """
 
+import re
+
 AFTER_KEY, AFTER_VALUE = b"\xfe", b"\xff"
 _KEY, _VALUE = b"\n\xfe\n", b"\n\xff\n"
 """With line ends, so that `^` and `$` of an operator's pattern are the ends of each string."""
@@ -17,23 +19,12 @@ _TYPESET = (
     *((dash, "-") for dash in "\u2010\u2011\u2012\u2013"),
 )
 """What typesetting puts between the groups of a number, and what is read instead."""
-_ESCAPED = (("\\n", "\n"), ("\\r", "\r"), ("\\t", "\t"))
+_ESCAPED = re.compile(rb"\\[nrt]")
 
 
 def readable(text: str) -> bytes:
-    """One string as the expressions read it: UTF-8, typeset spaces and dashes as plain ones.
-
-    JSON inside a string (a tool's arguments) has its line ends and tabs as two characters, `\\n`; they are taken for
-    what they mean, or the letter would be glued to the word that follows.
-    """
-    if "\\" in text:
-        for written, meant in _ESCAPED:
-            text = text.replace(written, meant)
-    if not text.isascii():
-        for written, meant in _TYPESET:
-            if written in text:  # many times faster than to replace nothing
-                text = text.replace(written, meant)
-    return text.encode("utf-8", "replace")
+    """One string as the expressions read it: UTF-8, typeset spaces and dashes as plain ones, `\\n` as a line end."""
+    return _unescaped(_encoded(text))
 
 
 def text_of(document: object) -> bytes:
@@ -43,15 +34,31 @@ def text_of(document: object) -> bytes:
     """
     parts: list[bytes] = []
     _collect(document, parts)
-    return b"".join(parts)
+    return _unescaped(b"".join(parts))
+
+
+def _encoded(text: str) -> bytes:
+    if not text.isascii():
+        for written, meant in _TYPESET:
+            if written in text:  # many times faster than to replace nothing
+                text = text.replace(written, meant)
+    return text.encode("utf-8", "replace")
+
+
+def _unescaped(raw: bytes) -> bytes:
+    """JSON inside a string (a tool's arguments) has its line ends and tabs as two characters: `\\n`.
+
+    They are read as line ends, or the letter would be glued to the word that follows.
+    """
+    return _ESCAPED.sub(b"\n", raw) if b"\\" in raw else raw
 
 
 def _collect(value: object, parts: list[bytes]) -> None:
     if type(value) is str:
-        parts += (readable(value), _VALUE)
+        parts += (_encoded(value), _VALUE)
     elif type(value) is dict and value:
         for key, entry in value.items():
-            parts += (readable(key), _KEY)
+            parts += (_encoded(key), _KEY)
             _collect(entry, parts)
     elif type(value) is list and value:
         for entry in value:
