@@ -211,7 +211,7 @@ class TestReference:
         notes = Notes("full.toml", Lines(FULL))
         document = tomllib.loads(FULL, parse_float=Decimal)
         read(document, notes, folder=Path("/"), env={})
-        named = ("deployments", "boundaries", "labels")
+        named = ("deployments", "boundaries", "labels", "patterns")
         keys = {
             path[-1]
             for path in notes.asked

@@ -19,6 +19,7 @@ from interlock.config.caching import read_cache
 from interlock.config.checks import check
 from interlock.config.credentials import Places
 from interlock.config.deployments import read_deployments
+from interlock.config.guard import read_guard
 from interlock.config.ledger import read_ledger
 from interlock.config.lines import Lines
 from interlock.config.prices import look_up, read_price
@@ -157,6 +158,7 @@ def _policy(root: Table, local: LocalModel, folder: Path, env: Mapping[str, str]
         affinity=read_affinity(root.table("affinity")),
         cache=cache,
         cache_facts=cache_facts,
+        guard=read_guard(root.table("guard")),
         limits=read_limits(root.table("limits")),
     )
 

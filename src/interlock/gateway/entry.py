@@ -3,12 +3,13 @@
 A call that nobody may serve is written down as refused. What happens to one that is sent is exchange.py.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from interlock.errors import LocalError
+from interlock.errors import InterlockError, LocalError
 from interlock.gateway import answer, records
 from interlock.gateway.affinity import Held
 from interlock.gateway.conversations import Conversation, conversation_key
@@ -16,18 +17,21 @@ from interlock.gateway.exchange import Exchange
 from interlock.gateway.http import Head, Running, ServerConnection
 from interlock.gateway.ports import Client
 from interlock.gateway.routing import Route
+from interlock.gateway.scanning import INLINE_BYTES_MAX
 from interlock.gateway.sharing import Guest
 from interlock.gateway.translate import CARRIER, TRANSLATED
 from interlock.gateway.way import Caller, Way
-from interlock.gateway.wire import ESTIMATE_RULE, Call, read
+from interlock.gateway.wire import ESTIMATE_RULE, Call, parse, read_document
 from interlock.ledger import Format
 
 if TYPE_CHECKING:
     from interlock.gateway.service import Gateway
 
+_log = logging.getLogger(__name__)
+
 
 class Entry:
-    """One call, until it is an exchange."""
+    """One call, until it is an exchange. An http.Running while it waits to be one."""
 
     def __init__(
         self,
@@ -44,6 +48,8 @@ class Entry:
         self.body = body
         self._format = format
         self._conversation: Conversation | None = None
+        self._running: Running | None = None  # what it became, if it had to wait
+        self._gone = self._paused = False
         self.request_id = request_id
 
     def begin(self) -> Running | None:
@@ -58,8 +64,64 @@ class Entry:
             raise LocalError("no policy has been adopted yet; retry", code="not_ready")
         if gateway.draining:
             raise LocalError("the server is stopping; retry", code="draining")
-        call = read(self._format, self.body)
-        way = caller.way(call, gateway.router)
+        document = parse(self.body)
+        call = read_document(self._format, document, len(self.body))
+        if not gateway.scanner.asks(caller.boundaries):
+            return self._decide(call, caller, ())
+        if len(self.body) <= INLINE_BYTES_MAX:
+            return self._decide(call, caller, gateway.scanner.scan(document))
+        gateway.spawn(self._wait(self._scan(document, call, caller)))
+        return self
+
+    async def _scan(self, document: object, call: Call, caller: Caller) -> Running | None:
+        """A long request, on another thread; then it goes on as any other."""
+        found = await self.gateway.scanner.scan_aside(document)
+        return None if self._gone else self._decide(call, caller, found)
+
+    async def _wait(self, step: Awaitable[Running | None]) -> None:
+        """What cannot be done at once; nobody above us answers what it raises."""
+        try:
+            self._running = await step
+        except InterlockError as error:
+            self._respond(error)
+        except Exception:
+            _log.exception("a call could not be begun")
+            self._respond(InterlockError("a defect in Interlock; its log has more", code="internal"))
+        if self._paused and self._running is not None:
+            self._running.pause()
+
+    def _respond(self, error: InterlockError) -> None:
+        if self._gone:
+            return
+        lines = answer.own_headers(self.request_id)
+        self.connection.respond(*self.gateway.error_for(self._format, error, self.request_id, lines))
+
+    # http.Running
+
+    def cancel(self) -> None:
+        """The client hung up."""
+        self._gone = True
+        if self._running is not None:
+            self._running.cancel()
+
+    def pause(self) -> None:
+        """The client reads slowly."""
+        self._paused = True
+        if self._running is not None:
+            self._running.pause()
+
+    def resume(self) -> None:
+        """It reads on."""
+        self._paused = False
+        if self._running is not None:
+            self._running.resume()
+
+    # the decision
+
+    def _decide(self, call: Call, caller: Caller, sensitive: tuple[str, ...]) -> Running | None:
+        """Begin its exchange, by what was found in it; None: it was answered."""
+        gateway = self.gateway
+        way = caller.way(call, gateway.router, sensitive)
         conversation = self._conversation = self._goes_on(call, way)
         if conversation is not None and conversation.held is not None:
             way = self._kept(call, way, conversation.held, caller)

@@ -11,6 +11,7 @@ import msgspec
 from interlock.caching import Caching
 from interlock.caching import Settings as CacheSettings
 from interlock.credentials import Credential
+from interlock.guard import Pattern
 from interlock.ledger import Format, Price
 
 
@@ -194,6 +195,15 @@ class Affinity(msgspec.Struct, frozen=True, kw_only=True):
     """Tell Anthropic's models what to cache where a client that did not choose them has not."""
 
 
+class Guard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is sensitive here, for boundaries that ask."""
+
+    kinds: tuple[str, ...] | None = None
+    """Of interlock.guard.KINDS, or what stands before the dot; None: all."""
+    patterns: tuple[Pattern, ...] = ()
+    """The operator's own."""
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds on what clients may send and hold; per worker where a total."""
 
@@ -235,6 +245,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     retries: Retries = Retries()
     breaker: Breaker = Breaker()
     affinity: Affinity = Affinity()
+    guard: Guard = Guard()
     cache: CacheSettings = CacheSettings()
     cache_facts: Facts = Facts()
     """What is declared about where the cache's server keeps answers: a boundary judges it as it does a deployment."""

@@ -26,6 +26,7 @@ from interlock.gateway.metering import Metering
 from interlock.gateway.policy import Limits, Policy
 from interlock.gateway.ports import Admits, UsageJournal
 from interlock.gateway.router import Router
+from interlock.gateway.scanning import Scanner
 from interlock.gateway.upstream import Place, Upstream, make_upstreams
 from interlock.gateway.wire import error_body
 from interlock.gateway.withdrawal import Withdrawal, affected
@@ -101,6 +102,7 @@ class Gateway:
         self.router: Router
         """By the policy and what is ready now."""
         self.catch_up = catch_up
+        self.scanner: Scanner
         self._pools: dict[Place, Pool] = {}
         self._faults: dict[str, str] = {}
         self._loading: dict[str, str] = {}
@@ -120,6 +122,7 @@ class Gateway:
         self.upstreams, self._faults = make_upstreams(self.loop, policy, self._pools, self.clock)
         self.circuits = {name: self.circuits.get(name) or Circuit(policy.breaker) for name in policy.deployments}
         self._adopt_cache(policy)
+        self.scanner = Scanner(policy)
         self.has_policy = True
         self.conversations.know([*policy.deployments, *(d.family for d in policy.deployments.values())])
         self._update_ready()

@@ -3,7 +3,7 @@
 from interlock.gateway.wire.errors import error_body, error_event, in_format
 from interlock.gateway.wire.models import Model, listing, one
 from interlock.gateway.wire.reading import Reading, read_whole
-from interlock.gateway.wire.request import ESTIMATE_RULE, Call, read
+from interlock.gateway.wire.request import ESTIMATE_RULE, Call, parse, read, read_document
 from interlock.gateway.wire.splice import INCLUDE_USAGE, MODEL, asking_usage, model_span, with_model
 from interlock.gateway.wire.tap import StreamTap
 
@@ -22,7 +22,9 @@ __all__ = [
     "listing",
     "model_span",
     "one",
+    "parse",
     "read",
+    "read_document",
     "read_whole",
     "with_model",
 ]

@@ -72,16 +72,25 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     """The conversation, by how it begins (opening.py); empty: there is none."""
 
 
-def read(format: Format, body: bytes) -> Call:
-    """Read a request body of that format.
-
-    Raises: LocalError: `invalid_json`, `duplicate_key`,
-        or `invalid_request`, whose `field` is a path (`messages[2].role`).
-    """
+def parse(body: bytes) -> dict[str, Any]:
+    """A request body, decoded. Raises: LocalError: `invalid_json`, `duplicate_key`, `invalid_request`: no object."""
     document = strictjson.loads(body)
     if type(document) is not dict:
         raise LocalError(f"the body must be a JSON object, not {name_of(document)}", field="body")
-    return _READERS[format](document, len(body))
+    return document
+
+
+def read_document(format: Format, document: dict[str, Any], size: int) -> Call:
+    """Read a decoded request of that format; `size`: bytes of its body.
+
+    Raises: LocalError `invalid_request`, whose `field` is a path (`messages[2].role`).
+    """
+    return _READERS[format](document, size)
+
+
+def read(format: Format, body: bytes) -> Call:
+    """Read a request body of that format. Raises: as `parse` and `read_document`."""
+    return read_document(format, parse(body), len(body))
 
 
 def _chat(document: dict[str, Any], size: int) -> Call:
