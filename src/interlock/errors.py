@@ -59,6 +59,15 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "withdrawn": Code(403, "Whoever could serve this has been withdrawn by the operator; the reason is named."),
         "no_candidate": Code(400, "No deployment of the tier can serve a request of this shape; each reason is named."),
         "not_ready": Code(503, "The deployments that could serve this are not ready yet; retry."),
+        # how much
+        "limit_exceeded": Code(
+            429, "A limit is reached: x-interlock-limit names it, Retry-After says when to come again."
+        ),
+        "limit_too_small": Code(400, "The call alone is more than a limit allows (x-interlock-limit); ask for less."),
+        "unpriced": Code(403, "Money is limited for this call, and the deployment has no price."),
+        "limits_unavailable": Code(
+            503, "Nobody can say whether a limit allows the call (authority away, no room to count it); retry."
+        ),
         # beyond us
         "upstream_unreachable": Code(502, "No connection to the upstream could be made."),
         "upstream_timeout": Code(504, "The upstream was silent for longer than allowed."),

@@ -1,0 +1,103 @@
+"""Which limits apply to a call, and which counter of each is its own. Pure but for a bounded memory of calls seen."""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from operator import attrgetter
+from typing import Protocol
+
+from interlock.limits.limit import MEASURES, Limit, Scope
+
+KEY_BYTES = 16
+_SEEN_MAX = 16_384
+_TENANTS_OWN: tuple[Scope, ...] = ("principal", "session")
+"""Scopes whose names tenants choose: the same name of two tenants is two values."""
+_FILTERS = {"tenants": "tenant", "principals": "principal", "deployments": "deployment", "models": "model"}
+
+
+class Names(Protocol):
+    """What of a call limits look at: a `Claim`, or what a log says of one."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def principal(self) -> str: ...
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def session(self) -> str: ...
+    @property
+    def deployment(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+
+
+class Target:
+    """One counter that a call counts against, and where this process last found it."""
+
+    __slots__ = ("at", "byte", "generation", "key", "limit", "measure", "scope")
+
+    def __init__(self, limit: Limit, scope: tuple[tuple[Scope, str], ...]) -> None:
+        self.limit = limit
+        self.measure = MEASURES.index(limit.measure)
+        self.scope = scope
+        """The values of `limit.per`; a principal or session has its tenant before it."""
+        self.key = counter_key(limit, scope)
+        self.at = 0
+        """First word of its row on the page."""
+        self.byte = 0
+        """The same in bytes."""
+        self.generation = -1
+        """Of the row when it was found; -1: not yet. Rows never have that one."""
+
+
+def counter_key(limit: Limit, scope: tuple[tuple[Scope, str], ...]) -> bytes:
+    """16 bytes that name a counter on every machine. The amount is not in them: a new amount keeps what was counted."""
+    parts = (limit.name, limit.measure, limit.window or "", *(part for pair in scope for part in pair))
+    text = "".join(f"{len(part)}:{part}" for part in parts)  # lengths, so that no two lists read alike
+    return blake2b(text.encode(), digest_size=KEY_BYTES, person=b"interlocklimits1").digest()
+
+
+class Matcher:
+    """The limits of one policy."""
+
+    def __init__(self, limits: Sequence[Limit]) -> None:
+        self.limits = tuple(limits)
+        fields = {field for limit in limits for field in _fields(limit)}
+        ordered = sorted(fields | {"key", "tenant"})  # at least two: attrgetter of one gives no tuple
+        self._fields = attrgetter(*ordered)
+        self._seen: dict[object, tuple[Target, ...]] = {}
+        self._targets: dict[bytes, Target] = {}
+
+    def targets(self, call: Names) -> tuple[Target, ...]:
+        """The counters that a call counts against, in the order of the limits; the same objects for the same names."""
+        names = self._fields(call)
+        found = self._seen.get(names)
+        return self._find(names, call) if found is None else found
+
+    def _find(self, names: object, call: Names) -> tuple[Target, ...]:
+        if len(self._seen) >= _SEEN_MAX:  # sessions come and go; what is still in use is soon back
+            self._seen.clear()
+            self._targets.clear()
+        targets = [Target(limit, scope_of(limit, call)) for limit in self.limits if applies(limit, call)]
+        found = tuple(self._targets.setdefault(target.key, target) for target in targets)
+        self._seen[names] = found
+        return found
+
+
+def applies(limit: Limit, call: Names) -> bool:
+    """Whether the limit is for such calls at all."""
+    return all(
+        not (wanted := getattr(limit, filter_)) or getattr(call, field) in wanted for filter_, field in _FILTERS.items()
+    )
+
+
+def scope_of(limit: Limit, call: Names) -> tuple[tuple[Scope, str], ...]:
+    """The values of `limit.per` in a call, the tenant's first where others are the tenant's own."""
+    per = limit.per
+    if "tenant" not in per and any(scope in _TENANTS_OWN for scope in per):
+        per = ("tenant", *per)
+    return tuple((scope, getattr(call, scope)) for scope in per)
+
+
+def _fields(limit: Limit) -> set[str]:
+    return {field for filter_, field in _FILTERS.items() if getattr(limit, filter_)} | set(limit.per)
