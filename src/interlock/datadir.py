@@ -39,6 +39,10 @@ class DataDir:
         self.generation = self.run / "generation"
         self.conversations = root / "views" / "conversations"
         """A view of where conversations are: may be deleted while nothing runs."""
+        self.limits = self.run / "limits"
+        """What calls count against limits on."""
+        self.machine = root / "machine.id"
+        """A name that this machine keeps, among others that share limits with it."""
         self.config = root / "interlock.toml"
         """Read if no other configuration is named."""
 

@@ -27,6 +27,7 @@ from interlock.gateway.http import ServerConnection
 from interlock.identity import Generation, Identity, SharedDirectory
 from interlock.identity.generation import IDENTITY
 from interlock.ledger import Format, Opened, Refused, Settled
+from interlock.limits import Limiter, Page
 from interlock.log.journal import Journal
 from interlock.log.reader import JournalReader
 from interlock.log.sqlite import SqliteLog
@@ -300,7 +301,9 @@ async def rig(directory: Path, made: Policy, *, boundary: str = "", clock: Clock
         tenant="acme", name="agent", boundary=boundary, profiles=set(made.profiles), scopes=("inference",)
     )
     journal = Journal.open(directory / "journal" / "usage" / "0", "usage/0", clock=clock)
-    gateway = Gateway(loop, clock, SharedDirectory(log, generation), journal, made, lambda: None)
+    Page.create(directory / "limits", slots=1)
+    limiter = Limiter(Page(directory / "limits"), 0, clock, ())
+    gateway = Gateway(loop, clock, SharedDirectory(log, generation), journal, made, lambda: None, limiter)
     server = await loop.create_server(lambda: ServerConnection(gateway, loop), "127.0.0.1", 0, backlog=1024)
     sweeping = loop.create_task(_sweep(gateway))
     try:

@@ -31,6 +31,9 @@ def check(config: Config, notes: Notes) -> None:
     if policy.cache.url and not any(rule.cache for rule in policy.rules):
         notes.warning(("cache", "url"), "is used by no rule: one needs `cache`, e.g. cache = { ttl_s = 3600 }")
     _unused(policy, notes)
+    for name in policy.reserve:
+        if name:
+            _known(notes, ("reserve", name), "tier", name, policy.tiers)
     _local(config, notes)
     size = len(msgspec.json.encode(policy))
     if size > POLICY_BYTES_MAX:

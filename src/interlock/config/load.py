@@ -23,6 +23,7 @@ from interlock.config.guard import read_guard
 from interlock.config.ledger import read_ledger
 from interlock.config.lines import Lines
 from interlock.config.prices import look_up, read_price
+from interlock.config.quotas import read_quotas, read_reserve, read_sharing, read_webhook
 from interlock.config.reading import NAME, NAME_RULE, Notes, Table, shown
 from interlock.config.routes import read_profiles, read_rules, read_tiers
 from interlock.config.sections import (
@@ -34,7 +35,7 @@ from interlock.config.sections import (
     read_server,
     read_timeouts,
 )
-from interlock.config.value import Config, Loaded, LocalModel, Reference
+from interlock.config.value import Config, Loaded, LocalModel, Reference, Server
 from interlock.errors import ConfigError
 from interlock.gateway import Policy, version_of
 from interlock.ledger import Price
@@ -83,7 +84,7 @@ def read(
     config = Config(
         policy=policy,
         reference=baseline if isinstance(baseline, Reference) else None,
-        server=read_server(root.table("server"), local, folder),
+        server=_server(root.table("server"), local, folder, env),
         ledger=read_ledger(root.table("ledger"), Places(folder, env)),
         source_path=source,
     )
@@ -160,7 +161,15 @@ def _policy(root: Table, local: LocalModel, folder: Path, env: Mapping[str, str]
         cache_facts=cache_facts,
         guard=read_guard(root.table("guard")),
         limits=read_limits(root.table("limits")),
+        quotas=read_quotas(root),
+        reserve=read_reserve(root.table("reserve")),
     )
+
+
+def _server(table: Table, local: LocalModel, folder: Path, env: Mapping[str, str]) -> Server:
+    sharing = read_sharing(table.table("sharing"), Places(folder, env))
+    webhook = read_webhook(table.table("webhook"), Places(folder, env))
+    return msgspec.structs.replace(read_server(table, local, folder), sharing=sharing, webhook=webhook)
 
 
 def _baseline(table: Table) -> Baseline:

@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from interlock.gateway import Policy
+from interlock.limits.settings import Sharing, Warned
 from interlock.meters.settings import Settings
 
 
@@ -45,6 +46,10 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     """When usage journals are flushed to the disk (`fdatasync`): never, after every event-loop tick, or every so many
     milliseconds. Whichever it is, a record survives the death of the process; this is about loss of power."""
     local: LocalModel = LocalModel()
+    sharing: Sharing | None = None
+    """None: limits are this machine's alone."""
+    webhook: Warned | None = None
+    """None: nobody is warned."""
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,12 +6,14 @@ what the client hears, is decided there.
 
 import logging
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from interlock.errors import CODES, InterlockError, LogUnavailable, RemoteError
 from interlock.gateway import records
-from interlock.gateway.failure import STRAY, Fault
 from interlock.gateway.http import Failure, Ticket
+from interlock.gateway.lesson import Lesson
+from interlock.gateway.limiting import without_theirs
 from interlock.gateway.plan import Plan
 from interlock.gateway.policy import Deployment
 from interlock.gateway.relay import Relay
@@ -20,6 +22,7 @@ from interlock.gateway.translate.neutral import Envelope, Failed
 from interlock.gateway.upstream import Upstream
 from interlock.gateway.wire import Reading, read_whole
 from interlock.ledger import Outcome
+from interlock.limits import Denied, Held
 
 if TYPE_CHECKING:
     from interlock.gateway.exchange import Exchange
@@ -59,11 +62,13 @@ class Attempt:
         self.plan = plan
         self.key = upstream.pick_key(gateway.loop.time(), besides)
         """Which of the deployment's credentials is used."""
-        self._circuit = exchange.circuits[deployment.name]
-        self._era = STRAY
+        self.lesson = Lesson(gateway, exchange.circuits[deployment.name], upstream.keys, self.key)
+        """What its end says of the deployment."""
         self.voice: Voice | None = None
         """Whom a translated stream is told to."""
         self.ticket: Ticket | None = None
+        self.held_to: Held | None = None
+        """What limits hold for it."""
         self.asking = False
         """A login is being asked for."""
         self.status = 0
@@ -78,8 +83,23 @@ class Attempt:
 
     def open(self, *, fresh: bool) -> None:
         """Write `usage.opened`, then send. `fresh`: not on a connection that was used before."""
-        exchange = self._exchange
+        limiting, exchange = self._gateway.limiting, self._exchange
         self._fresh = fresh
+        if limiting.active:
+            claim = limiting.claim(self._id, self._number == 1, exchange.call, exchange.way, self.deployment)
+            limiting.admit(claim, self._admitted)
+        else:
+            self._write()
+
+    def _admitted(self, outcome: Held | Denied) -> None:
+        if isinstance(outcome, Denied):
+            self._exchange.denied(outcome)
+            return
+        self.held_to = outcome
+        self._write()
+
+    def _write(self) -> None:
+        exchange = self._exchange
         self._open = True
         record = exchange.way.opened(
             exchange.request_id, self._number, exchange.call, self.deployment, self.plan.splices
@@ -90,6 +110,8 @@ class Attempt:
         if error is not None:
             self._open = False
             self._gateway.metering.forget(self._id)
+            if self.held_to is not None:
+                self._gateway.limiting.release(self.held_to)
             self._exchange.not_opened(error)
             return
         login = self.upstream.login(self.key, self._exchange.call.stream, self._request)
@@ -122,10 +144,7 @@ class Attempt:
             self._fail("withdrawn", self._gateway.withdrawn[self.deployment.name], sent=False)
             return
         exchange.sending()
-        probes = self._circuit.state == "open"
-        self._era = self._circuit.begin()
-        if probes:
-            self._gateway.circuits_moved()
+        self.lesson.begin()
         try:
             request = self.upstream.request(
                 self.plan.format, exchange.head.headers, self._request, login, exchange.call.stream
@@ -140,7 +159,8 @@ class Attempt:
     def on_head(self, status: int, headers: Mapping[bytes, bytes], peer: str) -> None:
         """The upstream has begun to answer."""
         exchange = self._exchange
-        self.status, self.headers, self._peer = status, headers, peer
+        limited = self.held_to is not None and bool(self.held_to.standings)
+        self.status, self.headers, self._peer = status, without_theirs(headers) if limited else headers, peer
         self._first_byte_ns = self._gateway.clock.monotonic_ns() - self._begun_ns
         encoding = headers.get(b"content-encoding", b"identity").lower()
         if encoding != b"identity":
@@ -287,42 +307,6 @@ class Attempt:
 
     # the end
 
-    def spoke(self) -> None:
-        """The first word has come."""
-        if self._circuit.state != "closed":
-            self._circuit.spoke(self._era, self._gateway.loop.time())
-            self._gateway.circuits_moved()
-
-    def worked(self) -> None:
-        """The answer is complete."""
-        closed = self._circuit.state == "closed"
-        self._circuit.succeeded(self._era, self._gateway.loop.time())
-        self.upstream.keys.worked(self.key)
-        if not closed:
-            self._gateway.circuits_moved()
-
-    def unlearnt(self) -> None:
-        """Its end says nothing of the deployment: a circuit that it was to try is as open as before."""
-        self._circuit.ended(self._era)
-        self._gateway.circuits_moved()
-
-    def judged(self, fault: Fault, code: str, pause_s: float | None) -> None:
-        """What its failure says of the deployment and of the credential. `pause_s`: what the upstream asked for."""
-        now_s, keys, circuit = self._gateway.loop.time(), self.upstream.keys, self._circuit
-        if fault.counts:
-            circuit.failed(self._era, now_s, code)
-        else:
-            circuit.ended(self._era)
-        if fault.key == "limited":
-            keys.limited(self.key, now_s, pause_s)
-        elif fault.key == "refused":
-            keys.refused(self.key, now_s)
-        if fault.key:
-            circuit.cool(keys.soonest(now_s), f"credentials: {fault.key}")
-        elif pause_s and fault.counts:
-            circuit.cool(now_s + pause_s, f"with {self.status}")
-        self._gateway.circuits_moved()
-
     def _fail(self, code: str, message: str, *, sent: bool, status: int = 0, again: bool = False) -> None:
         unread = Reading(self.plan.format) if code == "internal" else None  # reading it may be what went wrong
         reading = (unread or self._so_far()) if sent else None
@@ -350,7 +334,7 @@ class Attempt:
         # OpenAI's SDK closes at `data: [DONE]`, before the last chunk of the framing: that is no hang-up.
         whole = self.relay is not None and self.relay.whole
         self.settle("completed" if whole else "cancelled", self._so_far() if sent else None, "")
-        self.unlearnt()
+        self.lesson.unlearnt()
         return "ok" if whole else "cancelled"
 
     @property
@@ -390,7 +374,13 @@ class Attempt:
             duration_ns=self._gateway.clock.monotonic_ns() - self._begun_ns,
         )
         self.cost = settled.usage
-        if outcome == "completed":
-            self._exchange.moved(self.deployment, settled.usage)
-        self._exchange.settled = settled
-        self._gateway.metering.settled(self._id, self.deployment.name, settled, then)
+        gateway, exchange = self._gateway, self._exchange
+        if outcome == "completed" and exchange.conversation is not None:
+            now_ns = gateway.clock.now_ns()
+            gateway.conversations.move(
+                exchange.conversation, self.deployment, exchange.call.messages, settled.usage, now_ns
+            )
+        exchange.settled = settled
+        if self.held_to is not None:
+            then = partial(gateway.limiting.settled, self.held_to, settled, self.deployment.price, then)
+        gateway.metering.settled(self._id, self.deployment.name, settled, then)

@@ -9,14 +9,15 @@ fixed; in a full row of slots the conversation that was quiet longest gives way.
 import mmap
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
-from interlock.gateway.affinity import Held
+from interlock.gateway.affinity import Held, moved
+from interlock.gateway.policy import Deployment
 
 ROWS = 16_384
 WAYS = 4
@@ -94,6 +95,13 @@ class Conversations:
         struct.pack_into("<I", slot, _SUMMED, crc32(slot[:_SUMMED]))
         offset = self._place(key)
         self._page[offset : offset + 64] = bytes(slot)
+
+    def move(
+        self, conversation: Conversation, deployment: Deployment, messages: int, usage: Mapping[str, int], now_ns: int
+    ) -> None:
+        """It was answered by `deployment`, whole. `messages`: of the call."""
+        held = moved(conversation.held, deployment, messages, usage, now_ns // 1_000_000_000)
+        self.keep(conversation.key, held)
 
     def _place(self, key: bytes) -> int:
         """Its own slot, else the one that was written longest ago."""

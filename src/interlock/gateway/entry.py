@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from interlock.errors import InterlockError, LocalError
-from interlock.gateway import answer, records
+from interlock.gateway import answer
 from interlock.gateway.affinity import Held
 from interlock.gateway.conversations import Conversation, conversation_key
 from interlock.gateway.exchange import Exchange
@@ -216,9 +216,7 @@ class Entry:
     def refuse(self, client: Client, call: Call, way: Way, error: LocalError) -> None:
         """Nobody may serve it, or can: say why, to the client and in the log."""
         gateway, request_id = self.gateway, self.request_id
-        refused = records.refused(request_id, way.key, way.signals(call), way.routed, error)
-        now_ns = gateway.clock.now_ns()
-        gateway.journal.stage(f"{request_id}/refused", "usage.refused", now_ns, msgspec.json.encode(refused))
+        gateway.refused(request_id, call, way, error)
         lines = answer.own_headers(request_id, way.routed.route.tier)
         client.respond(*gateway.error_for(call.format, error, request_id, lines))
 

@@ -12,25 +12,24 @@ Everything runs on the event loop's callbacks; nothing here waits.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from interlock.errors import LocalError, LogUnavailable
 from interlock.gateway import answer
-from interlock.gateway.affinity import moved
 from interlock.gateway.attempt import Attempt
 from interlock.gateway.conversations import Conversation
 from interlock.gateway.deadlines import Deadlines
 from interlock.gateway.failure import Action, judge, retry_after_s, should_retry, wait_s
 from interlock.gateway.http import Head
 from interlock.gateway.plan import make_plan, needs_of
-from interlock.gateway.policy import Deployment
 from interlock.gateway.ports import Client
 from interlock.gateway.relay import Relay
 from interlock.gateway.translate import Voice
 from interlock.gateway.way import Way
 from interlock.gateway.wire import Call, error_event, in_format
 from interlock.ledger import Format, Settled
+from interlock.limits import Denied
 
 if TYPE_CHECKING:
     from interlock.gateway.service import Gateway
@@ -60,8 +59,7 @@ class Exchange:
         self.head = head
         self.call = call
         self.way = way
-        self._conversation = conversation
-        self._held = conversation.held if conversation is not None else None
+        self.conversation = conversation
         self.request_id = request_id
         self._upstreams, self.circuits = gateway.upstreams, gateway.circuits
         self._client: Client | None = client
@@ -74,6 +72,7 @@ class Exchange:
         self._attempt: Attempt
         self.deployment = ""  # that of the last attempt
         self.settled: Settled | None = None  # what became of the last that is over
+        self._limits = b""  # what is said of a limit that refused
         self._voice: Voice | None = None
         self._joins = call.stream and way.routed.route.on_cut == "continue"
         self.begun = False  # the client has the head of a stream
@@ -101,8 +100,8 @@ class Exchange:
         while True:
             deployment = self.policy.deployments[self._ranked[0]]
             upstream = self._upstreams[deployment.name]
+            needs = needs_of(self.call, deployment, self.policy, self.conversation, joins=self._joins)
             try:
-                needs = needs_of(self.call, deployment, self.policy, self._held, joins=self._joins)
                 plan = make_plan(self.call, self._body, deployment, upstream.formats, needs, voice)
                 request, left_out = upstream.encoded(plan.body, self.head.headers, self.call.stream)
                 break
@@ -120,12 +119,13 @@ class Exchange:
             self._voice = self._attempt.voice = voice or Voice(self._attempt.envelope(), joins=self._joins)
         self._attempt.open(fresh=fresh)
 
-    def moved(self, deployment: Deployment, usage: Mapping[str, int]) -> None:
-        """The conversation was answered by `deployment`, whole."""
-        if self._conversation is not None:
-            at_s = self.gateway.clock.now_ns() // 1_000_000_000
-            held = moved(self._held, deployment, self.call.messages, usage, at_s)
-            self.gateway.conversations.keep(self._conversation.key, held)
+    def denied(self, denied: Denied) -> None:
+        """A limit does not let the attempt through, so nothing was opened: somebody else may be under another."""
+        if not self._another():
+            error, self._limits = self.gateway.limiting.error(self.format, denied)
+            if self._attempts == 1:
+                self.gateway.refused(self.request_id, self.call, self.way, error)
+            self._refuse(error)
 
     def not_opened(self, error: LogUnavailable) -> None:
         """The attempt could not be written down, so it was not sent."""
@@ -156,7 +156,7 @@ class Exchange:
         self.deadlines.came(self.gateway.loop.time())
 
     def _let_go(self, attempt: Attempt) -> None:
-        attempt.spoke()
+        attempt.lesson.spoke()
         self._spoken = True
         self.deadlines.spoke()
         held, attempt.held = bytes(attempt.held), bytearray()
@@ -172,12 +172,13 @@ class Exchange:
 
     def _own_lines(self, dropped: tuple[str, ...] = ()) -> bytes:
         lines = answer.own_headers(self.request_id, self.way.routed.route.tier, self._attempt.deployment.name)
+        lines += self._limits or self.gateway.limiting.lines(self.format, self._attempt.held_to)
         dropped = self._attempt.plan.dropped + dropped
         return lines + answer.dropped_header(dropped) if dropped else lines
 
     def stream_ended(self, attempt: Attempt) -> None:
         """The stream is complete."""
-        attempt.worked()
+        attempt.lesson.worked()
         if self._client is not None:
             self._client.end()
         self.ended("ok")
@@ -194,14 +195,14 @@ class Exchange:
             self.ended("upstream_error")
 
         if self._spoken:
-            attempt.judged(judge("upstream_error", status), "upstream_error", None)
+            attempt.lesson.judged(judge("upstream_error", status), "upstream_error", attempt.status, None)
             say()
         else:
             self._after(attempt, "upstream_error", status, say)
 
     def answer(self, attempt: Attempt, body: bytes, dropped: tuple[str, ...]) -> None:
         """A whole answer, settled."""
-        attempt.worked()
+        attempt.lesson.worked()
         if self._client is not None:
             if attempt.plan.ask is None:
                 lines = answer.passed_headers(attempt.headers)
@@ -221,14 +222,14 @@ class Exchange:
             body: of an error answer, in the format the upstream was spoken to in.
         """
         if again:
-            attempt.unlearnt()
+            attempt.lesson.unlearnt()
             if self._another(again=True):
                 return
         if not self._spoken:
             self._after(attempt, code, status, lambda: self._say(attempt, code, message, body))
             return
         fault = judge(code, status)
-        attempt.judged(fault, code, None)
+        attempt.lesson.judged(fault, code, attempt.status, None)
         if fault.action is Action.NEVER or not (self._joins and self._hand_over(attempt)):
             self._break_off(attempt, code, message)
 
@@ -247,7 +248,7 @@ class Exchange:
         headers = attempt.headers
         pause_s = retry_after_s(headers, self.gateway.clock.now_ns() / 1e9) if status else None
         fault = judge(code, status, again=should_retry(headers) if status else None)
-        attempt.judged(fault, code, pause_s)
+        attempt.lesson.judged(fault, code, attempt.status, pause_s)
         if fault.action is not Action.NEVER:
             if fault.key and self._another_key(attempt):
                 return

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import msgspec
 
 from interlock.errors import LocalError
-from interlock.gateway.affinity import Held, unreadable
+from interlock.gateway.affinity import unreadable
+from interlock.gateway.conversations import Conversation
 from interlock.gateway.policy import Deployment, Policy
 from interlock.gateway.translate import CARRIER, TRANSLATED, Voice, going_on, read_request, write_request
 from interlock.gateway.translate.carrier import PREFIX
@@ -55,8 +56,11 @@ class Needs(msgspec.Struct, frozen=True, gc=False):
     """It is one of Anthropic's models, and its client does not know."""
 
 
-def needs_of(call: Call, deployment: Deployment, policy: Policy, held: Held | None, *, joins: bool) -> Needs:
-    """What a call needs at `deployment`, if its conversation is where `held` says."""
+def needs_of(
+    call: Call, deployment: Deployment, policy: Policy, conversation: Conversation | None, *, joins: bool
+) -> Needs:
+    """What a call that goes on with a conversation needs at `deployment`."""
+    held = conversation.held if conversation is not None else None
     marks = policy.affinity.breakpoints and call.model not in policy.deployments
     return Needs(
         joins=joins,

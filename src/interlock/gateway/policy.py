@@ -13,6 +13,7 @@ from interlock.caching import Settings as CacheSettings
 from interlock.credentials import Credential
 from interlock.guard import Pattern
 from interlock.ledger import Format, Price
+from interlock.limits import Limit
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -246,6 +247,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     breaker: Breaker = Breaker()
     affinity: Affinity = Affinity()
     guard: Guard = Guard()
+    quotas: tuple[Limit, ...] = ()
+    """Limits on what calls use."""
+    reserve: dict[str, int] = {}
+    """Output tokens reserved for a call that names no limit, by tier; under the empty name for all other tiers."""
     cache: CacheSettings = CacheSettings()
     cache_facts: Facts = Facts()
     """What is declared about where the cache's server keeps answers: a boundary judges it as it does a deployment."""

@@ -15,12 +15,13 @@ import msgspec
 from interlock.caching import Cache, open_shelf
 from interlock.clock import Clock
 from interlock.errors import InterlockError, LocalError
-from interlock.gateway import answer
+from interlock.gateway import answer, records
 from interlock.gateway.conversations import Conversations
 from interlock.gateway.entry import Entry
 from interlock.gateway.exchange import Exchange
 from interlock.gateway.failure import Circuit
 from interlock.gateway.http import Head, Pool, Running, ServerConnection
+from interlock.gateway.limiting import Limiting
 from interlock.gateway.listing import answer_models
 from interlock.gateway.metering import Metering
 from interlock.gateway.policy import Limits, Policy
@@ -28,11 +29,13 @@ from interlock.gateway.ports import Admits, UsageJournal
 from interlock.gateway.router import Router
 from interlock.gateway.scanning import Scanner
 from interlock.gateway.upstream import Place, Upstream, make_upstreams
-from interlock.gateway.wire import error_body
+from interlock.gateway.way import Way
+from interlock.gateway.wire import Call, error_body
 from interlock.gateway.withdrawal import Withdrawal, affected
 from interlock.identity import Key, Scope
 from interlock.ids import new_id
 from interlock.ledger import Format
+from interlock.limits import Limiter
 
 FORMATS: Mapping[str, Format] = {
     "/v1/chat/completions": "chat",
@@ -63,12 +66,14 @@ class Gateway:
         journal: UsageJournal,
         policy: Policy | None,
         catch_up: Callable[[], None],
+        limiter: Limiter,
         conversations: Conversations | None = None,
         region: str = "",
     ) -> None:
         """
         Args:
             catch_up: called before each decision: it adopts a newer policy if there is one (`adopt`).
+            limiter: counts what calls use, on the machine's page.
             conversations: shared with other workers; None: this gateway's own.
             region: where it is; empty: not known.
         """
@@ -102,6 +107,7 @@ class Gateway:
         self.router: Router
         """By the policy and what is ready now."""
         self.catch_up = catch_up
+        self.limiting = Limiting(limiter, clock, self.spawn)
         self.scanner: Scanner
         self._pools: dict[Place, Pool] = {}
         self._faults: dict[str, str] = {}
@@ -123,6 +129,7 @@ class Gateway:
         self.circuits = {name: self.circuits.get(name) or Circuit(policy.breaker) for name in policy.deployments}
         self._adopt_cache(policy)
         self.scanner = Scanner(policy)
+        self.limiting.adopt(policy)
         self.has_policy = True
         self.conversations.know([*policy.deployments, *(d.family for d in policy.deployments.values())])
         self._update_ready()
@@ -235,6 +242,11 @@ class Gateway:
             format = "messages"
         return self.error_for(format, error, request_id, answer.own_headers(request_id))
 
+    def refused(self, request_id: str, call: Call, way: Way, error: LocalError) -> None:
+        """Write down a call that nobody may serve, or can."""
+        refused = records.refused(request_id, way.key, way.signals(call), way.routed, error)
+        self.journal.stage(f"{request_id}/refused", "usage.refused", self.clock.now_ns(), msgspec.json.encode(refused))
+
     def error_for(
         self, format: Format, error: InterlockError, request_id: str, lines: bytes
     ) -> tuple[int, bytes, bytes]:
@@ -245,7 +257,7 @@ class Gateway:
             format, status=status, code=error.code, message=error.message, request_id=request_id, field=error.field
         )
         retry = b"retry-after: 1\r\n" if status == 503 else b""
-        return status, answer.JSON + retry + lines, body
+        return status, answer.JSON + (b"" if b"retry-after:" in lines else retry) + lines, body
 
     def admit(self, head: Head, scope: Scope) -> Key | LocalError:
         """Whose key came with a request, or why it is not let in."""

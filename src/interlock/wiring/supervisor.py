@@ -23,8 +23,12 @@ from interlock.config import Config
 from interlock.datadir import DataDir
 from interlock.errors import InterlockError, LocalError
 from interlock.identity.generation import WORKERS_MAX
+from interlock.ids import new_id
+from interlock.limits import Page
+from interlock.limits.settings import Sharing
 from interlock.local import KEY_ENV, LocalModel
 from interlock.process import Child, Exit
+from interlock.wiring.counters import clear_up, make_page
 from interlock.wiring.settle import settle_all_lost, settle_lost
 
 BACKLOG = 4096
@@ -59,6 +63,8 @@ class Supervisor:
         self._clock = SystemClock()
         self._control: Child | None = None
         self._local: LocalModel | None = None
+        self._page: Page
+        """Where workers count against limits."""
         self._stopping = asyncio.Event()
 
     async def run(self) -> int:
@@ -75,6 +81,13 @@ class Supervisor:
         for stream, count in settled.items():
             if count:
                 _say(f"{count} calls that the last run left open were settled as lost ({stream})")
+        self._page = await make_page(
+            self._places,
+            self._config.policy.quotas,
+            self._workers,
+            leased=self._config.server.sharing is not None,
+            clock=self._clock,
+        )
         workers, others = self._make_children(data, api, control)
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(worker.run()) for worker in workers]
@@ -147,9 +160,22 @@ class Supervisor:
         argv += ["--listen-fd", str(data.fileno()), "--sync", str(server.journal_sync)]
         argv += ["--region", server.region] if server.region else []
         argv += ["--local-url", self._local.url] if self._local else []
+        if server.sharing is not None:
+            sharing = msgspec.structs.replace(server.sharing, machine=self._machine(server.sharing))
+            argv += ["--sharing", msgspec.json.encode(sharing).decode()]
+        if server.webhook is not None:
+            argv += ["--webhook", msgspec.json.encode(server.webhook).decode()]
         if server.tls is not None:
             argv += ["--tls-certificate", server.tls.certificate, "--tls-key", server.tls.key]
         return argv
+
+    def _machine(self, sharing: Sharing) -> str:
+        """The configured name, or one that is made up once and kept."""
+        if sharing.machine:
+            return sharing.machine
+        if not self._places.machine.exists():
+            self._places.machine.write_text(f"{new_id('m', self._clock.now_ns())}\n")
+        return self._places.machine.read_text().strip()
 
     def _child(
         self,
@@ -195,6 +221,7 @@ class Supervisor:
             else:
                 if count:
                     _say(f"{count} calls that {name} left open were settled as lost")
+                await asyncio.to_thread(clear_up, self._page, self._places, int(stream.rpartition("/")[2]))
                 return
 
     def _reload(self) -> None:

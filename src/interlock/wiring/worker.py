@@ -20,13 +20,16 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from interlock.clock import SystemClock
+from interlock.clock import Clock, SystemClock
+from interlock.credentials import read_credential
 from interlock.datadir import DataDir
-from interlock.errors import InterlockError
+from interlock.errors import InterlockError, LocalError
 from interlock.gateway import Gateway
 from interlock.gateway.conversations import Conversations
 from interlock.gateway.http import ServerConnection
 from interlock.identity import ACKNOWLEDGED, Generation, SharedDirectory
+from interlock.limits import Crossing, Leases, Lessee, Limiter, Page, Webhook
+from interlock.limits.settings import Sharing, Warned
 from interlock.local.child import KEY_ENV
 from interlock.log.journal import Journal
 from interlock.log.sqlite import SqliteLog
@@ -66,10 +69,25 @@ class Worker:
         )
         directory = SharedDirectory(log, generation)
         conversations = Conversations(self._places.conversations)
+        self._webhook = _webhook(options.webhook, clock)
+        self._limiter = Limiter(Page(self._places.limits), options.slot, clock, (), self._crossed)
+        self._leases = _leases(options.sharing, self._limiter)
         self.gateway = Gateway(
-            loop, clock, directory, self._journal, None, self._adopt_newer, conversations, options.region
+            loop,
+            clock,
+            directory,
+            self._journal,
+            None,
+            self._adopt_newer,
+            self._limiter,
+            conversations,
+            options.region,
         )
         self._stopping = asyncio.Event()
+
+    def _crossed(self, crossing: Crossing) -> None:
+        if self._webhook is not None:
+            self._webhook.send(crossing)
 
     def _adopt_newer(self) -> None:
         if self._source.newer() and self._source.policy is not None:
@@ -94,18 +112,22 @@ class Worker:
             async with (
                 asyncio.TaskGroup() as tasks
             ):  # one that fails ends the worker, and the supervisor starts another
-                loops = (
+                loops = [
                     self._sweep_for_ever(),
                     self._report_for_ever(),
                     self._probe_for_ever(),
                     self._acknowledge_for_ever(),
-                )
+                    *([self._webhook.run()] if self._webhook else []),
+                    *([self._leases.run()] if self._leases else []),
+                ]
                 background = [tasks.create_task(each) for each in loops]
                 await self._stopping.wait()
                 server.close()
                 await self._drain()
                 for task in background:
                     task.cancel()
+            if self._leases is not None:
+                await self._leases.close()
         finally:
             self._journal.close()
 
@@ -206,6 +228,32 @@ class Worker:
             return False
 
 
+def _webhook(settings: str, clock: Clock) -> Webhook | None:
+    if not settings:
+        return None
+    told = msgspec.json.decode(settings, type=Warned)
+    try:
+        return Webhook(told.url, read_credential(told.secret), clock)
+    except LocalError as error:  # nobody is warned, and calls go on
+        print(f"interlock: server.webhook: {error.message}", file=sys.stderr)
+        return None
+
+
+def _leases(settings: str, limiter: Limiter) -> Leases | None:
+    if not settings:
+        return None
+    from interlock.limits.valkey_authority import ValkeyAuthority
+
+    told = msgspec.json.decode(settings, type=Sharing)
+    lessee = Lessee(told.machine, str(limiter.page.run), limiter.slot)
+    try:
+        password = read_credential(told.credential) if told.credential is not None else None
+    except LocalError as error:  # then the authority refuses, which is as if it were away
+        print(f"interlock: server.sharing: {error.message}", file=sys.stderr)
+        password = None
+    return Leases(limiter, ValkeyAuthority(told.url, lessee, password=password))
+
+
 def _series(name: str, labels: tuple[str, str], counts: Mapping[tuple[str, str], int]) -> dict[str, int]:
     """As Prometheus writes them; the values are names of ours, with nothing to escape."""
     first, second = labels
@@ -238,6 +286,8 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--listen-fd", type=int, required=True)
     parser.add_argument("--sync", default="1000", type=lambda text: int(text) if text.isdigit() else text)
     parser.add_argument("--region", default="", help="where this machine is")
+    parser.add_argument("--sharing", default="", help="limits.settings.Sharing as JSON")
+    parser.add_argument("--webhook", default="", help="limits.settings.Warned as JSON")
     parser.add_argument("--local-url", default="", help=f"the managed model; its key is in {KEY_ENV}")
     parser.add_argument("--tls-certificate", default="")
     parser.add_argument("--tls-key", default="")

@@ -1,0 +1,187 @@
+"""Limits with real servers: exactly as many as fit, on one worker, on two, on two machines; and after a death."""
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from tests.e2e.calls import BROKEN, connected, one
+from tests.e2e.configs import scripted
+from tests.e2e.server import Server, running, until
+from tests.e2e.upstream import upstream
+from tests.gateway.rig import Answer
+from tests.limits.servers import RealServer
+
+from interlock.errors import CODES
+
+CALLS = 200
+TEN = {
+    "requests": 'measure = "requests"\namount = 10\nwindow = "month"\n',
+    # 5 output tokens at 2 dollars a million, input for nothing; as many are reserved as are used
+    "usd": 'measure = "usd"\namount = "0.0001"\nwindow = "month"\n',
+}
+PRICES = 'price = { input = "0", output = "2" }\n'
+
+
+def quota(more: str, name: str = "ten") -> str:
+    return f'[reserve]\ndefault = 5\n[[quotas]]\nname = "{name}"\n{more}'
+
+
+def limited(path: Path, port: int, *quotas: str, more: str = "") -> Path:
+    """`scripted`, with free input."""
+    made = scripted(path, port, more="".join(quotas) + more)
+    made.write_text(made.read_text().replace('price = { input = "1", output = "2" }\n', PRICES))
+    return made
+
+
+async def at_once(count: int, *servers: tuple[Server, str]) -> list[Answer]:
+    """That many calls, spread over the servers, all begun before any is answered."""
+    begin = asyncio.Event()
+
+    async def call(n: int) -> Answer:
+        server, key = servers[n % len(servers)]
+        async with connected(server.port, key) as caller:
+            await begin.wait()
+            return await caller.call(f"c{n}")
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        tasks = [group.create_task(call(n)) for n in range(count)]
+        await asyncio.sleep(0.5)
+        begin.set()
+    return [task.result() for task in tasks]
+
+
+@pytest.mark.parametrize("measure", TEN)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_exactly_ten(tmp_path: Path, workers: int, measure: str) -> None:
+    with upstream(tmp_path / "upstream") as provider:
+        config = limited(tmp_path / "interlock.toml", provider.port, quota(TEN[measure] + 'per = ["tenant"]\n'))
+        with running(tmp_path / "data", config=config, workers=workers) as server:
+            _, key = server.issue()
+            answers = asyncio.run(at_once(CALLS, (server, key)))
+            assert Counter(answer.status for answer in answers) == {200: 10, 429: CALLS - 10}
+            assert len(provider.seen()) == 10
+            refused = next(answer for answer in answers if answer.status == 429)
+            assert refused.json["error"]["code"] == "limit_exceeded"
+            assert refused.headers["x-interlock-limit"] == "ten" and int(refused.headers["retry-after"]) >= 1
+            if measure == "requests":
+                assert refused.headers["x-ratelimit-limit-requests"] == "10"
+                assert refused.headers["x-ratelimit-remaining-requests"] == "0"
+                good = [answer.headers for answer in answers if answer.status == 200]
+                left = sorted(int(one["x-ratelimit-remaining-requests"]) for one in good)
+                assert left == list(range(10)), "each was told what was left after it"
+            assert server.stop() == 0
+        with running(tmp_path / "data", config=config, workers=workers) as server:
+            assert asyncio.run(one(server.port, key, "again")).status == 429, "a start counts what the log says"
+            _, other = server.issue("--principal", "somebody")
+            assert asyncio.run(one(server.port, other, "other")).status == 429, "it is the tenant's"
+
+
+def test_a_killed_worker_s_shares_come_back(tmp_path: Path) -> None:
+    """Eight calls at once are allowed; all run in a worker that dies, and eight are allowed again."""
+    with upstream(tmp_path / "upstream") as provider:
+        at_once_ = 'measure = "concurrency"\namount = 8\n'
+        config = limited(tmp_path / "interlock.toml", provider.port, quota(at_once_, "at-once"))
+        with running(tmp_path / "data", config=config, workers=1) as server:
+            _, key = server.issue()
+
+            async def held() -> None:
+                async def call(n: int) -> None:
+                    with suppress(*BROKEN):
+                        await one(server.port, key, f"held-{n}", stream=True)
+
+                async with asyncio.TaskGroup() as group:
+                    for n in range(8):
+                        group.create_task(call(n))
+                    await asyncio.to_thread(lambda: until(lambda: len(provider.seen()) == 8, "all are held"))
+                    ninth = await one(server.port, key, "ninth")
+                    assert ninth.status == 429 and ninth.headers["x-interlock-limit"] == "at-once"
+                    worker = server.pids()["worker-0"]
+                    os.kill(worker, signal.SIGKILL)
+                    await asyncio.to_thread(
+                        lambda: until(lambda: server.pids().get("worker-0") not in (None, worker), "another worker")
+                    )
+
+            asyncio.run(held())
+            server.wait_ready()
+            answers = asyncio.run(at_once(8, (server, key)))
+            assert Counter(answer.status for answer in answers) == {200: 8}
+
+
+def test_what_has_no_price_is_refused_where_money_is_limited(tmp_path: Path) -> None:
+    with upstream(tmp_path / "upstream") as provider:
+        config = limited(tmp_path / "interlock.toml", provider.port, quota(TEN["usd"]))
+        config.write_text(config.read_text().replace(PRICES, ""))
+        with running(tmp_path / "data", config=config, workers=1) as server:
+            _, key = server.issue()
+            answer = asyncio.run(one(server.port, key, "x"))
+            assert answer.status == CODES["unpriced"].status and answer.json["error"]["code"] == "unpriced"
+            assert not provider.seen()
+
+
+@contextmanager
+def authority(directory: Path) -> Iterator[RealServer]:
+    """A real Valkey or Redis."""
+    directory.mkdir()
+    server = RealServer(directory)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+@contextmanager
+def machines(tmp_path: Path, port: int, url: str, measure: str) -> Iterator[list[tuple[Server, str]]]:
+    """Two data directories that share their limits, two workers each."""
+    sharing = f'[server.sharing]\nurl = "{url}"\n'
+    config = limited(tmp_path / "interlock.toml", port, quota(TEN[measure]), more=sharing)
+    with (
+        running(tmp_path / "a", config=config, workers=2) as first,
+        running(tmp_path / "b", config=config, workers=2) as second,
+    ):
+        yield [(server, server.issue()[1]) for server in (first, second)]
+
+
+@pytest.mark.parametrize("measure", TEN)
+def test_two_machines_have_ten_together(tmp_path: Path, measure: str) -> None:
+    with (
+        upstream(tmp_path / "upstream") as provider,
+        authority(tmp_path / "redis") as redis,
+        machines(tmp_path, provider.port, redis.url, measure) as servers,
+    ):
+        answers = asyncio.run(at_once(CALLS, *servers))
+        assert Counter(answer.status for answer in answers) == {200: 10, 429: CALLS - 10}
+        assert len(provider.seen()) == 10
+
+
+def test_the_authority_dies_under_load_and_nobody_notices(tmp_path: Path) -> None:
+    """A limit that is far from reached stops nobody, whoever counts it."""
+    with upstream(tmp_path / "upstream") as provider, authority(tmp_path / "redis") as redis:
+        wide = quota('measure = "requests"\namount = 100000\nwindow = "month"\noverdraft = 1000\n')
+        config = limited(
+            tmp_path / "interlock.toml", provider.port, wide, more=f'[server.sharing]\nurl = "{redis.url}"\n'
+        )
+        with running(tmp_path / "a", config=config, workers=2) as server:
+            _, key = server.issue()
+
+            async def load() -> list[int]:
+                statuses: list[int] = []
+
+                async def calls(n: int) -> None:
+                    for m in range(25):
+                        statuses.append((await one(server.port, key, f"l{n}-{m}")).status)
+
+                async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+                    for n in range(8):
+                        group.create_task(calls(n))
+                    while len(statuses) < 60:
+                        await asyncio.sleep(0.01)
+                    await asyncio.to_thread(redis.kill)
+                return statuses
+
+            assert Counter(asyncio.run(load())) == {200: 200}
