@@ -1,7 +1,7 @@
 """Numbers to be found and not to be found: drawn at random, and judged by python-stdnum, which knows nothing of us.
 
-A template has `#` for a digit, `@` for a capital letter, `[AB]` for one of these, `{ymd}`, `{dmy}` and `{dm}` for
-a day.
+A template has `#` for a digit, `@` for a capital letter, `[AB]` for one of these, `{ymd}`, `{dmy}`, `{dm}` for
+a day, `{Dmy}` for a day that is 40 more.
 """
 
 import importlib
@@ -46,7 +46,7 @@ def draw(template: str, chance: Random) -> str:
     """One of what a template means."""
     day, month, year = f"{chance.randrange(1, 29):02}", f"{chance.randrange(1, 13):02}", f"{chance.randrange(100):02}"
     template = template.replace("{ymd}", year + month + day).replace("{dmy}", day + month + year)
-    template = template.replace("{dm}", day + month)
+    template = template.replace("{dm}", day + month).replace("{Dmy}", f"{int(day) + 40}{month}{year}")
     template = re.sub(r"\[(.*?)\]", lambda choice: chance.choice(choice[1]), template)
     return re.sub("[#@]", lambda hole: chance.choice(DIGITS if hole[0] == "#" else CAPITALS), template)
 
@@ -108,15 +108,19 @@ IDS = (
     Id("fr-nir", "fr.nir", "[12]##0[123456789][123456789]#########", "",
        ("###############", "# ## ## ## ### ### ##", "############# ##")),
     Id("fr-nir", "fr.nir", "[78]##[23456789]#[123456789]#########", "n° de sécu", (), ("###############",)),
+    Id("fr-nir", "fr.nir", "[12]##0[123456789]2[AB]########", "", ("###############",)),
     Id("gr-amka", "gr.amka", "{dmy}#####", "ΑΜΚΑ", (), (ELEVEN,)),
     Id("hr-oib", "hr.oib", ELEVEN, "OIB", (), (ELEVEN,)),
     Id("ie-pps", "ie.pps", "#######@[ABCDEFGHI]", "PPSN", (), (NINE,)),
     Id("ie-pps", "ie.pps", "#######@", "PPSN", (), ("########",)),
     Id("is-kennitala", "is_.kennitala", "{dmy}###[90]", "kennitala", (), (TEN, "######-####")),
     Id("it-codice-fiscale", "it.codicefiscale", "@@@@@@##[ABCDEHLMPRST][0124567][123456789]@###@", "", ("#" * 16,)),
+    Id("it-codice-fiscale", "it.codicefiscale", "@@@@@@#[LMNPQRSTUV][ABCDEHLMPRST]L[MNPQ]@#[LMNP]#@", "",
+       ("#" * 16,)),
     Id("lt-asmens-kodas", "lt.asmens", "[3456]{ymd}####", "asmens kodas", (), (ELEVEN,)),
     Id("nl-bsn", "nl.bsn", NINE, "BSN", (), (NINE, "####.##.###", "### ### ###")),
     Id("no-fodselsnummer", "no.fodselsnummer", "{dmy}#####", "", (ELEVEN, "###### #####")),
+    Id("no-fodselsnummer", "no.fodselsnummer", "{Dmy}#####", "", (ELEVEN,)),
     Id("pl-pesel", "pl.pesel", "{ymd}#####", "PESEL", (), (ELEVEN,)),
     Id("pt-nif", "pt.nif", "[123]########", "contribuinte", (), (NINE, "### ### ###")),
     Id("ro-cnp", "ro.cnp", "[1256]{ymd}######", "CNP", (), (THIRTEEN,)),

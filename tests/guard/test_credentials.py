@@ -93,10 +93,23 @@ def test_a_token_is_found_wherever_it_stands(token: tuple[str, tuple[str, ...], 
                 assert f"credential.{kind}" not in kinds(text), text
 
 
+@pytest.mark.parametrize("prefix", ["h|f_", "np|m_", "r|8_", "gs|k_"])
+def test_a_piece_of_base64_for_urls(prefix: str) -> None:
+    length = next(length for _, prefixes, _, length, _ in TOKENS if prefix in prefixes)
+    secret = prefix.replace("|", "") + filled(WORD, length, Random(1))
+    assert len(kinds(f"-{secret} ")) == 1
+    assert kinds(f"-{secret}-x") == kinds(f"-{secret}_x") == kinds(f"-{secret}x") == set()
+
+
 def test_what_stands_for_a_key_is_none() -> None:
     documented = "AKIA" + "IOSFODNN7EXAMPLE"
     assert kinds(f"{documented} sk-{'x' * 48} ghp_{'0' * 36} sk-ant-api03-{'.' * 40} Bearer {'a1' * 20}") == set()
     assert kinds(f"sk-proj-your_key_here-{'a1b2c3d4' * 6} hf_{'xX' * 17} npm_ABCDEFxxxxxxxx{'abcdefghij' * 3}") == set()
+
+
+def test_a_word_that_chance_put_into_a_key_hides_nothing() -> None:
+    assert kinds("sk-" + "proj-" + "a1YourB2" * 8) == {"credential.openai"}
+    assert kinds("hf" + "_" + "abcYOURdefGHIjklMNOpqrSTUvwxYZabcde"[:32] + "Ab") == {"credential.huggingface"}
 
 
 def test_an_anthropic_key_is_not_taken_for_another_vendors() -> None:
@@ -131,6 +144,7 @@ def test_a_private_key(label: str) -> None:
     for text in (pem(label, body=""), pem(label, body="…"), pem(label, body="A" * 64), pem(label)[:60]):
         assert kinds(f"here: {text}") == set()
     assert kinds(pem(label.replace("PRIVATE", "PUBLIC"))) == set()
+    assert kinds(f"{pem(label, body='')}\n{pem('CERTIFICATE')}") == set()
 
 
 def segment(text: str) -> str:

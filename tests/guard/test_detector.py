@@ -8,6 +8,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.guard.numbers import IDS
 
 from interlock.errors import LocalError
 from interlock.guard import COUNT_MAX, KINDS, Detection, Detector, Pattern
@@ -140,6 +141,39 @@ class TestPatterns:
 @given(st.text() | st.text(st.characters(codec="ascii")) | st.text("0123456789 -./ABsk_eyJ:@"))
 def test_any_text_gives_the_same_twice(text: str) -> None:
     assert DETECTOR.scan(text) == Detector().scan(text) == DETECTOR.scan(text)
+
+
+PIECES = [
+    *"0123456789-. /:_@+=\\\"'\n\tKkSsXxAaé\u212a\u017f\u00a0\u200b\uff11\ud800",
+    *(
+        "111",
+        "756",
+        "19",
+        "4111 ",
+        "2B",
+        "DE89",
+        "AKIA",
+        "eyJ",
+        ".eyJ",
+        "sk-",
+        "sk-ant-",
+        "ghp_",
+        "://",
+        "Zm9vOmJhcg==",
+    ),
+    *("-----BEGIN PRIVATE KEY-----", "Bearer ", "basic "),
+    *(f" {one.word} " for one in IDS),
+    *("".join("1" if char in "#@" else char for char in one.template) for one in IDS),
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=40))
+def test_nothing_makes_a_check_fail(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    for found in (DETECTOR.scan(text), DETECTOR.scan_document([text]), DETECTOR.scan_document({text: pieces})):
+        assert all(detection.kind in KINDS and 0 < detection.count <= COUNT_MAX for detection in found)
+        assert [detection.kind for detection in found] == sorted({detection.kind for detection in found})
+    assert DETECTOR.scan(text) == DETECTOR.scan_document([text])
 
 
 class Silent:

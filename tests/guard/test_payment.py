@@ -93,6 +93,23 @@ def test_what_stands_around_a_card(seed: int) -> None:
         assert found(CARDS, f"x {piece} y") == 0, piece
 
 
+@given(seed=SEEDS)
+def test_a_length_that_no_card_of_the_network_has(seed: int) -> None:
+    for prefix, digits, how in (("34", 16, "#### #### #### ####"), ("51", 19, "#### #### #### #### ###"),
+                                ("4", 15, "#### ###### #####"), ("2221", 15, "#### ###### #####"),
+                                ("4", 14, "##############"), ("51", 13, "#############")):  # fmt: skip
+        number = pan(prefix, digits, Random(seed))
+        if digits < 19 or not luhn.is_valid(number[:16]):
+            assert found(CARDS, f"card {spelled(how, number)}") == 0
+
+
+def test_a_number_behind_one_that_is_none() -> None:
+    fours = "4111 1111 1111 1111"
+    assert not luhn.is_valid("5234411111111111")
+    assert found(CARDS, f"5234 {fours}") == 1
+    assert found(CARDS, f"5234-{fours.replace(' ', '-')}") == 0
+
+
 def test_the_card_that_everybody_tries() -> None:
     number = "4" + "1" * 15
     assert found(CARDS, f"{number} {spelled('#### #### #### ####', number)}") == 2
@@ -138,5 +155,8 @@ def test_an_iban(country: str, seed: int) -> None:
     for other in Random(seed).sample(near_misses(number), 20):
         if not iban.is_valid(other, check_country=False):
             assert found(IBANS, f"IBAN {other}") == 0, other
+    unlike = "".join("A" if char.isdigit() else "1" for char in number[4:])
+    if COUNTRIES[country].strip("0123456789") != "c":  # any letters and digits will do there
+        assert found(IBANS, f"IBAN {country}{iban.calc_check_digits(f'{country}00{unlike}')}{unlike}") == 0
     for wrong in (number[:-1], f"{number}1", f"X{number}", f"{grouped}1", number.lower()):
         assert found(IBANS, f"IBAN {wrong} ") == 0, wrong

@@ -1,7 +1,7 @@
 """Credentials by the prefixes that their issuers gave them, so that they can be found; and a few by their surroundings.
 
 An expression takes the whole token, of any length; its length is judged here. So the automaton has nothing to count,
-and stays small whatever the text is. What is filled with one letter, or says `EXAMPLE` or `your`, stands for a key.
+and stays small whatever the text is. What is filled with one letter, or says `EXAMPLE` or `-your-`, stands for a key.
 """
 
 import re
@@ -18,7 +18,7 @@ _KEY_BYTES_MAX = 400
 """Within so many bytes after its header, a private key has its first line: between them stand header fields."""
 _HEADER_BYTES_MAX = 4096
 _PEM_LINE = re.compile(rb"[A-Za-z0-9+/]{40}")
-_STAND_IN = re.compile(rb"(?i)example|your|x{8}")
+_STAND_IN = re.compile(rb"(?i)example|(?:^|[_-])your(?:[_-]|$)|x{8}")
 _PLACEHOLDER = re.compile(rb"(?i)[$%{<*\[]|(?:x+|\.+|pw|pass|passwd|password|pwd|secret|token|your.*|my.*)$")
 _SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{1,20}$")
 _GITLAB = "gl(?:pat|dt|rt|cbt|ptt|ft|imt|agent|soat|oas|ffct)-"
@@ -68,13 +68,13 @@ def _private_key(text: bytes, start: int, end: int) -> int:
 
 
 def _jwt(text: bytes, start: int, end: int) -> int:
-    """Three parts, of which the first is a JOSE header: an object that names its algorithm."""
+    """Three parts, of which the first is a JOSE header: an object (`eyJ` is `{"`) that names its algorithm."""
     head = text[start : min(end, start + _HEADER_BYTES_MAX)].partition(b".")[0]
     try:
         header = a2b_base64(head.translate(bytes.maketrans(b"-_", b"+/")) + b"===")
     except Error:
         return 0
-    return end if header.startswith(b"{") and b'"alg"' in header else 0
+    return end if b'"alg"' in header else 0
 
 
 def _url_password(text: bytes, start: int, end: int) -> int:

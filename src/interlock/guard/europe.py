@@ -15,8 +15,9 @@ _UP = (1, 2, 3, 4, 5, 6, 7, 8, 9, 1)
 
 
 def _at_svnr(digits: bytes) -> bool:
-    """Serial, check digit, birthday; a serial that would need a 10 is not given out."""
-    return digits[0] != 48 and weighted(digits, (3, 7, 9, 0, 5, 8, 4, 2, 1, 6)) % 11 == digits[3] - 48
+    """Serial, check digit, day, month, year; months 13 to 15 are for days whose serials had run out."""
+    day = is_date(min(int(digits[6:8]), 12), int(digits[4:6])) and int(digits[6:8]) <= 15
+    return day and digits[0] != 48 and weighted(digits, (3, 7, 9, 0, 5, 8, 4, 2, 1, 6)) % 11 == digits[3] - 48
 
 
 def _be_national(digits: bytes) -> bool:
