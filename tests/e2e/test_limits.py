@@ -1,17 +1,23 @@
 """Limits with real servers: exactly as many as fit, on one worker, on two, on two machines; and after a death."""
 
 import asyncio
+import base64
+import hmac
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.e2e.calls import BROKEN, connected, one
 from tests.e2e.configs import scripted
-from tests.e2e.server import Server, running, until
+from tests.e2e.server import Server, free_port, running, until
 from tests.e2e.upstream import upstream
 from tests.gateway.rig import Answer
 from tests.limits.servers import RealServer
@@ -185,3 +191,67 @@ def test_the_authority_dies_under_load_and_nobody_notices(tmp_path: Path) -> Non
                 return statuses
 
             assert Counter(asyncio.run(load())) == {200: 200}
+
+
+class Receiver:
+    """A webhook's address, which is not there at first."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.got: list[tuple[Message[str, str], bytes]] = []
+
+    def start(self) -> None:
+        got = self.got
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                got.append((self.headers, self.rfile.read(int(self.headers["content-length"]))))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+def test_a_threshold_is_told_once_and_signed(tmp_path: Path) -> None:
+    """The receiver comes up late: no call waits for it, and the warning arrives all the same."""
+    receiver = Receiver()
+    webhook = f'[server.webhook]\nurl = "http://127.0.0.1:{receiver.port}/hook"\nsecret = {{ env = "HOOK_SECRET" }}\n'
+    quotas = quota(TEN["requests"] + 'per = ["tenant"]\nwarn_at = [50]\n')
+    with upstream(tmp_path / "upstream") as provider:
+        config = limited(tmp_path / "interlock.toml", provider.port, quotas, more=webhook)
+        with running(tmp_path / "data", config=config, workers=2, env={"HOOK_SECRET": "a secret"}) as server:
+            _, key = server.issue()
+            answers = asyncio.run(at_once(8, (server, key)))
+            assert Counter(answer.status for answer in answers) == {200: 8}
+            receiver.start()
+            until(lambda: receiver.got, "the warning")
+            assert asyncio.run(one(server.port, key, "ninth")).status == 200
+            headers, body = receiver.got[0]
+            told = msgspec.json.decode(body)
+            assert told["type"] == "limit.threshold" and told["data"]["percent"] == 50
+            assert told["data"]["limit"] == "ten" and told["data"]["scope"] == {"tenant": "acme"}
+            signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+            mac = base64.b64encode(hmac.digest(b"a secret", signed, "sha256")).decode()
+            assert headers["webhook-signature"] == f"v1,{mac}"
+            assert len(receiver.got) == 1, "once for all workers"
+            assert "a secret" not in server.said
+            receiver.server.shutdown()
+            receiver.server.server_close()
+
+
+def test_a_limit_that_is_loaded_holds_the_next_call(tmp_path: Path) -> None:
+    with upstream(tmp_path / "upstream") as provider:
+        config = limited(tmp_path / "interlock.toml", provider.port)
+        with running(tmp_path / "data", config=config, workers=2) as server:
+            _, key = server.issue()
+            assert Counter(a.status for a in asyncio.run(at_once(12, (server, key)))) == {200: 12}
+            config.write_text(config.read_text() + quota(TEN["requests"]))
+            assert server.cli("config", "reload").returncode == 0
+            assert Counter(a.status for a in asyncio.run(at_once(12, (server, key)))) == {200: 10, 429: 2}
+            config.write_text(config.read_text().replace("amount = 10", "amount = 11"))
+            assert server.cli("config", "reload").returncode == 0
+            assert Counter(a.status for a in asyncio.run(at_once(4, (server, key)))) == {200: 1, 429: 3}

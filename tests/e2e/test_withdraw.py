@@ -17,10 +17,11 @@ CALLS_BEFORE, CALLS_AFTER = 800, 10
 def both(path: Path, first: int, second: int) -> Path:
     """Two providers; the first is preferred, and tier `only` has nobody else."""
     path.write_text(
-        'default_tier = "main"\n'
+        'default_tier = "main"\nboundary = "union"\n[boundaries.union]\ngeographies = ["eu"]\n'
         + "".join(
             f'[deployments.{name}]\nprovider = "{name}"\nbase_url = "http://127.0.0.1:{port}/v1"\nmodel = "m-{name}"\n'
             'formats = ["chat", "responses", "messages"]\nprice = "free"\n'
+            'boundary = { geographies = ["eu"], peers = ["127.0.0.0/8"] }\n'
             for name, port in (("first", first), ("second", second))
         )
         + '[tiers]\nmain = ["first", "second"]\nonly = ["first"]\n'
@@ -99,6 +100,7 @@ def test_nothing_reaches_it_after_the_answer(tmp_path: Path) -> None:
             assert load.late <= set(second.markers())
             assert len(first.seen()) == seen_then[0] > CALLS_BEFORE // 2
             _ends_with_the_reason(server, key, first)
+            _nothing_left(server)
             assert server.stop() == 0
         with running(tmp_path / "data", config=config, workers=1) as server:
             _ends_with_the_reason(server, key, first)  # it stands after a restart
@@ -113,6 +115,19 @@ def _ends_with_the_reason(server: Server, key: str, first: Upstream) -> None:
     assert answer.status == 403 and len(first.seen()) == before
     assert answer.json["error"]["code"] == "withdrawn"
     assert "provider first is withdrawn: terms changed" in answer.json["error"]["message"]
+
+
+def _nothing_left(server: Server) -> None:
+    """`prove` and `audit`, of the log of a server that runs."""
+    proved = server.cli("prove", "--tenant", "acme", "--data", str(server.places.root))
+    assert proved.returncode == 0, proved.stderr
+    assert proved.stdout.startswith("did any byte of tenant acme leave its boundary? no\n")
+    proof = msgspec.json.decode(server.cli("prove", "--data", str(server.places.root), "--format", "json").stdout)
+    assert proof["observed_inside"] >= CALLS_BEFORE and proof["outside"] == 0 and proof["refused"] == 1
+    trail = server.cli("audit", "--tenant", "acme", "--data", str(server.places.root), "--format", "json")
+    lines = [msgspec.json.decode(line) for line in trail.stdout.splitlines()]
+    assert len(lines) == proof["attempts"] + proof["refused"] + proof["unsent"]
+    assert {line["verdict"] for line in lines} <= {"inside", "refused", "unsent"}
 
 
 def test_a_worker_that_hangs_is_killed_and_sends_nothing(tmp_path: Path) -> None:

@@ -1,14 +1,14 @@
 """[[quotas]]: limits on what calls use; [reserve]; [server.sharing], [server.webhook]: who counts, who is told."""
 
-import re
 from typing import get_args
 from urllib.parse import urlsplit
 
 from interlock.config.credentials import Places, read_reference
+from interlock.config.prices import nanousd
 from interlock.config.reading import NAME, NAME_RULE, Table, shown
 from interlock.limits import Limit, Measure, Scope, Window, problems
 from interlock.limits.settings import Sharing, Warned
-from interlock.units import INT64_MAX, NANO
+from interlock.units import INT64_MAX
 
 QUOTAS_MAX = 256
 TOKENS_MAX = 1 << 40
@@ -80,14 +80,11 @@ def _amount(table: Table, key: str, *, money: bool) -> int | None:
     value = table.take(key)
     if value is None:
         return None
-    text = str(value) if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)) else ""
-    whole, _, part = text.partition(".")
-    good = re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,9})?", text)
-    nanousd = int(whole) * NANO + int(part.ljust(9, "0")) if good else INT64_MAX + 1
-    if nanousd > INT64_MAX:
+    try:
+        return nanousd(value)
+    except ValueError:
         table.wrong(key, 'dollars, e.g. "250.00", to a billionth, below 9,000,000,000')
         return None
-    return nanousd
 
 
 def _percentages(table: Table) -> tuple[int, ...]:
