@@ -381,6 +381,8 @@ class Attempt:
                 exchange.conversation, self.deployment, exchange.call.messages, settled.usage, now_ns
             )
         exchange.settled = settled
-        if self.held_to is not None:
+        if self.held_to is not None and outcome == "completed":
             then = partial(gateway.limiting.settled, self.held_to, settled, self.deployment.price, then)
+        elif self.held_to is not None:  # at once: another attempt of the call may want its place in this very tick
+            gateway.limiting.settled(self.held_to, settled, self.deployment.price)
         gateway.metering.settled(self._id, self.deployment.name, settled, then)

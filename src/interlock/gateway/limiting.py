@@ -94,8 +94,10 @@ class Limiting:
         """It reached nobody, and is not written down."""
         self._limiter.release(held)
 
-    def settled(self, held: Held, settled: Settled, price: Price | None, then: Callable[[], None] | None) -> None:
-        """It is over, and written down: count what it used, then call `then`."""
+    def settled(
+        self, held: Held, settled: Settled, price: Price | None, then: Callable[[], None] | None = None
+    ) -> None:
+        """It is over (and written down, if another attempt cannot follow): count what it used, then call `then`."""
         self._limiter.settle(held, actual_of(settled, price))
         if then is not None:
             then()
