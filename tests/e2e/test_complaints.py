@@ -60,7 +60,10 @@ keep_alive_s = 0.2
 rounds = 0
 [breaker]
 failures = 0
+[affinity]
+cache_s = 0
 """
+"""The tests' calls begin alike, so they are one conversation: which none of the upstreams shall keep."""
 
 
 class Place(NamedTuple):

@@ -74,6 +74,13 @@ def test_exactly_ten(tmp_path: Path, workers: int, measure: str) -> None:
             refused = next(answer for answer in answers if answer.status == 429)
             assert refused.json["error"]["code"] == "limit_exceeded"
             assert refused.headers["x-interlock-limit"] == "ten" and int(refused.headers["retry-after"]) >= 1
+            (shown,) = server.json("quotas")["quotas"]
+            amount = ("10", "0.0001")[measure == "usd"]
+            assert (shown["name"], shown["used"], shown["amount"]) == ("ten", amount, amount)
+            assert float(shown["held"]) == 0
+            assert shown["scope"] == {"tenant": "acme"} and shown["percent"] == 100.0
+            assert "ten   tenant=acme" in server.cli("quotas", "--tenant", "acme").stdout
+            assert server.json("quotas", "--tenant", "nobody")["quotas"] == []
             if measure == "requests":
                 assert refused.headers["x-ratelimit-limit-requests"] == "10"
                 assert refused.headers["x-ratelimit-remaining-requests"] == "0"

@@ -92,3 +92,16 @@ def test_another_process_finds_it_and_a_restart_too(tmp_path: Path) -> None:
     made = page(path)
     for n in range(600):
         assert made.find(conversation_key("t", str(n), "")) == Held("d1", "f", n, n, n, 1_800_000_000)
+
+
+def test_a_file_that_cannot_be_had_is_memory(tmp_path: Path) -> None:
+    made = page(tmp_path / "not there" / "conversations")
+    made.keep(conversation_key("t", "s", "o"), HELD)
+    assert made.find(conversation_key("t", "s", "o")) == HELD
+
+
+def test_all_of_its_space_is_taken_at_once(tmp_path: Path) -> None:
+    """A sparse file would kill whoever writes to it when the disk is full."""
+    path = tmp_path / "conversations"
+    page(path)
+    assert path.stat().st_blocks * 512 >= ROWS * WAYS * 64

@@ -202,6 +202,16 @@ def test_no_more_is_reserved_than_the_model_can_write(run: Run, tmp_path: Path) 
     run(main)
 
 
+def test_counting_tokens_costs_nothing(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        none = Limit(name="none", measure="requests", amount=0, window="day")
+        async with held_to(tmp_path, (none,), whole(b'{"input_tokens":5}')) as (on, _):
+            assert (await on.call("/v1/messages/count_tokens", ask("messages"))).status == 200
+            assert (await on.call(PATHS["messages"], ask("messages"))).status == 400
+
+    run(main)
+
+
 def test_waiting_for_a_share(run: Run, tmp_path: Path) -> None:
     """The authority of several machines answers later: the call waits, and whoever hangs up meanwhile is not sent."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import interlock
 from interlock.cli import readers
 from interlock.cli.parsing import corrections
-from interlock.cli.planes import audit, replay, tenants, withdrawals
+from interlock.cli.planes import audit, quotas, replay, tenants, withdrawals
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -42,6 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
     replay(commands, _add)
     withdrawals(commands, _add)
     audit(commands, _add)
+    quotas(commands, _add)
     tenants(_group(commands, "tenants", "create tenants, and say which terms they have accepted"), _add)
     _ledger(commands)
     _meters(commands)

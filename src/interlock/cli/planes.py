@@ -56,6 +56,12 @@ def withdrawals(commands: "Commands", add: Add) -> None:
     add(commands, "withdrawals", "list what is withdrawn, and which deployments that concerns", "withdrawals:show")
 
 
+def quotas(commands: "Commands", add: Add) -> None:
+    """How full limits are."""
+    parser = add(commands, "quotas", "where limits on use stand now, the fullest first", "quotas:show")
+    parser.add_argument("--tenant", metavar="T", help="of this tenant only")
+
+
 def tenants(group: "Commands", add: Add) -> None:
     """Who there is, and what they have accepted."""
     create = add(group, "create", "create a tenant", "tenants:create", formats=_PLAIN)

@@ -27,6 +27,7 @@ from interlock.control.gate import Gate
 from interlock.control.instants import rfc3339
 from interlock.control.meters import MeterPaths
 from interlock.control.periods import Periods
+from interlock.control.quotas import QuotaPaths
 from interlock.control.retention import RetentionPaths
 from interlock.control.service import Control
 from interlock.control.tenants import Tenants
@@ -85,6 +86,7 @@ def control_app(control: Control) -> Starlette:
         Route("/v1/status", at.status),
         Route("/v1/events", EntryPaths(control, own=False).find, methods=["GET"]),
         Route("/v1/retention", RetentionPaths(control).show),
+        Route("/v1/quotas", QuotaPaths(control).show),
         *_meter_routes(MeterPaths(control, own=False)),
     ]
     return _app(control, routes, "admin", ("/healthz", "/metrics"))

@@ -85,7 +85,7 @@ class Attempt:
         """Write `usage.opened`, then send. `fresh`: not on a connection that was used before."""
         limiting, exchange = self._gateway.limiting, self._exchange
         self._fresh = fresh
-        if limiting.active:
+        if limiting.active and exchange.call.format not in records.UNMETERED:
             claim = limiting.claim(self._id, self._number == 1, exchange.call, exchange.way, self.deployment)
             limiting.admit(claim, self._admitted)
         else:

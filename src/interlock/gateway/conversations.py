@@ -10,6 +10,7 @@ import mmap
 import os
 import struct
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -47,17 +48,8 @@ class Conversations:
     """The page. Times are Unix seconds."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """Map the file, made if it is not there; None: memory of this process alone. Raises: OSError."""
-        size = ROWS * WAYS * _SLOT.size
-        if path is None:
-            self._page = mmap.mmap(-1, size)
-        else:
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                os.ftruncate(file, size)
-                self._page = mmap.mmap(file, size)
-            finally:
-                os.close(file)
+        """Map the file, made if it is not there; None, or no room for it: memory of this process alone."""
+        self._page = _mapped(path, ROWS * WAYS * _SLOT.size)
         self._names: dict[bytes, str] = {}
 
     def know(self, names: Iterable[str]) -> None:
@@ -118,6 +110,18 @@ class Conversations:
     def close(self) -> None:
         """Give the page back."""
         self._page.close()
+
+
+def _mapped(path: Path | None, size: int) -> mmap.mmap:
+    if path is not None:
+        with suppress(OSError):  # a full disk: conversations are held by each worker for itself
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(file, 0, size)  # at once: a mapped file that cannot grow kills who writes to it
+                return mmap.mmap(file, size)
+            finally:
+                os.close(file)
+    return mmap.mmap(-1, size)
 
 
 @lru_cache(1024)

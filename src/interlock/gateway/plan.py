@@ -93,7 +93,11 @@ def make_plan(
         body, marked = with_breakpoints(plan.body)
         plan = msgspec.structs.replace(plan, body=body)
     splices = (*(f"removed:{path}" for path in _few(removed)), *plan.splices, *(f"cached:{path}" for path in marked))
-    return msgspec.structs.replace(plan, splices=splices) if removed or marked else plan
+    if not removed and not marked:
+        return plan
+    # An id without its reasoning is no loss to anybody; what the model is not told is listed for the client, too.
+    dropped = (*(path for path in removed if not path.endswith(".id")), *plan.dropped)
+    return msgspec.structs.replace(plan, splices=splices, dropped=dropped)
 
 
 def _few(paths: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Past attempts as the view holds them, for who decides them once more. It reads; what they mean is the reader's."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from interlock.ledger.report import Window
@@ -45,6 +45,19 @@ def past(db: sqlite3.Connection, window: Window) -> Iterator[Past]:
     )
     while batch := rows.fetchmany(BATCH):
         yield from map(Past._make, batch)
+
+
+CALLERS_MAX = 100_000
+
+
+def callers(db: sqlite3.Connection, since_ns: int, columns: Sequence[str]) -> list[tuple[str, ...]]:
+    """Each combination of these columns of `entries` that an attempt since then has; at most CALLERS_MAX."""
+    listed = ", ".join(columns)
+    rows = db.execute(
+        f"SELECT DISTINCT {listed} FROM entries WHERE at_ns >= ? LIMIT {CALLERS_MAX}",  # noqa: S608 - our own names
+        (since_ns,),
+    )
+    return rows.fetchall()
 
 
 _FIRST = (

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from interlock.errors import InterlockError
 from interlock.ledger import explain, folding, report, savings
-from interlock.ledger.past import Past, past
+from interlock.ledger.past import Past, callers, past
 from interlock.ledger.reading import CONFIG_STREAM, USAGE_STREAMS
 from interlock.ledger.store import Store
 from interlock.log import Stored
@@ -96,6 +96,11 @@ class Ledger:
         """The window's attempts, of one moment, while the block lasts. See `past.past`."""
         with self._store.read() as db:
             yield past(db, report.Window(since_ns, until_ns, tenant))
+
+    def callers(self, since_ns: int, columns: Sequence[str]) -> list[tuple[str, ...]]:
+        """Who called since then. See `past.callers`."""
+        with self._store.read() as db:
+            return callers(db, since_ns, columns)
 
     def explain(self, request_id: str, tenant: str | None = None) -> explain.Explanation | None:
         """Everything recorded about one request; None if nothing is, or not of that tenant. See `explain.explain`."""

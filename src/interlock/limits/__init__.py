@@ -9,6 +9,7 @@ from interlock.limits.limiter import Limiter
 from interlock.limits.page import Page
 from interlock.limits.ports import Answer, Ask, Authority, Told
 from interlock.limits.recovery import Spent, restore, worker_died
+from interlock.limits.survey import Caller, Counter, survey
 from interlock.limits.warning import Crossing
 from interlock.limits.webhook import Webhook
 
@@ -18,7 +19,9 @@ __all__ = [
     "Answer",
     "Ask",
     "Authority",
+    "Caller",
     "Claim",
+    "Counter",
     "Crossing",
     "Denied",
     "Held",
@@ -40,5 +43,6 @@ __all__ = [
     "problems",
     "restore",
     "since_ns",
+    "survey",
     "worker_died",
 ]
