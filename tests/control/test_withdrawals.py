@@ -56,3 +56,25 @@ def test_only_admins(control: ControlProcess) -> None:
     secret = issued(control, scopes=["inference"])["secret"]
     for method, path in (("POST", "/v1/withdrawals"), ("POST", "/v1/tenants"), ("GET", "/v1/withdrawals")):
         refused(control.ask(method, path, key=secret), "scope_missing")
+
+
+def test_a_list_of_destinations_never_changes_under_its_name(configured: ControlProcess) -> None:
+    assert configured.config is not None
+    text = configured.config.read_text()
+
+    def load(sources: str) -> int:
+        assert configured.config is not None
+        configured.config.write_text(text + sources)
+        answer = configured.ask("POST", "/v1/config/reload")
+        if answer.status != 200:
+            assert "boundaries.dach.sources" in answer.body.decode() and "dach-2" in answer.body.decode()
+        return answer.status
+
+    first = '[boundaries.dach.sources]\nde = ["de", "at"]\n'
+    other = '[boundaries.dach.sources]\nde = ["de", "at", "ch"]\n'
+    assert load(first) == 200
+    assert load(other) == 400
+    assert load("") == 200, "it may go"
+    assert load(other) == 400, "and nobody takes its name"
+    assert load(other.replace("dach", "dach-2")) == 200
+    assert load(first) == 200

@@ -227,7 +227,7 @@ def test_waiting_for_a_share(run: Run, tmp_path: Path) -> None:
                 answers.append(asyncio.get_running_loop().create_future())
                 return await answers[-1]
 
-            limiter.reserve = NeedsLease  # type: ignore[method-assign,assignment] # the share is short
+            limiter.reserve = NeedsLease  # type: ignore[method-assign] # the share is short
             limiter.lease = lease  # type: ignore[method-assign] # the authority
             call = asyncio.ensure_future(on.call(PATHS["chat"], ask("chat")))
             _, writer = await on.connect()
