@@ -123,6 +123,41 @@ def test_what_has_no_price_is_refused_where_money_is_limited(tmp_path: Path) -> 
             assert not provider.seen()
 
 
+def two_places(path: Path, port: int, *more: str) -> Path:
+    """The same upstream twice in one tier."""
+    made = limited(path, port, *more)
+    text = made.read_text()
+    first = text[text.index("[deployments.scripted]") : text.index("[tiers]")]
+    text = text.replace("[tiers]", first.replace("[deployments.scripted]", "[deployments.second]") + "[tiers]")
+    made.write_text(text.replace('main = ["scripted"]', 'main = ["scripted", "second"]'))
+    return made
+
+
+def test_a_second_candidate_is_no_way_around_a_limit(tmp_path: Path) -> None:
+    with upstream(tmp_path / "upstream") as provider:
+        config = two_places(tmp_path / "interlock.toml", provider.port, quota(TEN["requests"]))
+        with running(tmp_path / "data", config=config, workers=1) as server:
+            _, key = server.issue()
+            answers = asyncio.run(at_once(30, (server, key)))
+            assert Counter(answer.status for answer in answers) == {200: 10, 429: 20}
+            refused = next(answer for answer in answers if answer.status == 429)
+            told = server.json("explain", refused.headers["x-interlock-request-id"])
+            assert "limit_exceeded" in str(told), "it is written down, however many candidates there were"
+
+
+def test_who_takes_what_another_is_limited_for_is_counted(tmp_path: Path) -> None:
+    """Also at the next start, by the log."""
+    narrow = quota('measure = "requests"\namount = 1\nwindow = "month"\ndeployments = ["scripted"]\n', "narrow")
+    wide = '[[quotas]]\nname = "wide"\nmeasure = "requests"\namount = 3\nwindow = "month"\n'
+    with upstream(tmp_path / "upstream") as provider:
+        config = two_places(tmp_path / "interlock.toml", provider.port, narrow, wide)
+        for statuses in ([200, 200], [200, 429]):
+            with running(tmp_path / "data", config=config, workers=1) as server:
+                _, key = server.issue()
+                assert [asyncio.run(one(server.port, key, "x")).status for _ in statuses] == statuses
+                assert server.stop() == 0
+
+
 @contextmanager
 def authority(directory: Path) -> Iterator[RealServer]:
     """A real Valkey or Redis."""
