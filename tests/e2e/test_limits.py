@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.e2e.calls import BROKEN, connected, one
 from tests.e2e.configs import scripted
 from tests.e2e.server import Server, running, until
-from tests.e2e.upstream import upstream
-from tests.gateway.rig import Answer
+from tests.e2e.upstream import ask, upstream
+from tests.gateway.rig import PATHS, Answer, read_answer
 from tests.limits.servers import RealServer
 
 from interlock.errors import CODES
@@ -156,6 +157,29 @@ def test_who_takes_what_another_is_limited_for_is_counted(tmp_path: Path) -> Non
                 _, key = server.issue()
                 assert [asyncio.run(one(server.port, key, "x")).status for _ in statuses] == statuses
                 assert server.stop() == 0
+
+
+def test_calls_that_name_no_session_share_one(tmp_path: Path) -> None:
+    three = quota('measure = "requests"\namount = 3\nwindow = "month"\nper = ["session"]\n', "three")
+    with upstream(tmp_path / "upstream") as provider:
+        config = limited(tmp_path / "interlock.toml", provider.port, three)
+        for n, statuses in enumerate(([200, 200], [200, 429])):
+            with running(tmp_path / "data", config=config, workers=1) as server:
+                _, key = server.issue()
+                assert [asyncio.run(nameless(server.port, key, f"{n} {m}")) for m in range(2)] == statuses
+                assert asyncio.run(one(server.port, key, "named")).status == 200
+                assert server.stop() == 0
+
+
+async def nameless(port: int, key: str, marker: str) -> int:
+    """The status of a deterministic call that names no session."""
+    body = msgspec.json.encode(
+        {**ask("chat", marker), "messages": [{"role": "user", "content": marker}], "temperature": 0}
+    )
+    async with connected(port, key) as caller:
+        head = f"POST {PATHS['chat']} HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\n"
+        caller.writer.write(f"{head}authorization: Bearer {key}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+        return (await read_answer(caller.reader)).status
 
 
 @contextmanager

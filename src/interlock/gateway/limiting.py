@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from interlock.clock import Clock
 from interlock.errors import LocalError, TransientError
 from interlock.gateway.policy import Deployment, Policy
+from interlock.gateway.signals import DERIVED
 from interlock.gateway.wire import Call
 from interlock.ledger import PARENTS, Format, Price, Settled, amount, rates
 from interlock.limits import Actual, Claim, Denied, Held, Limiter, NeedsLease, headers
@@ -63,7 +64,7 @@ class Limiting:
             key=way.key.id,
             principal=way.key.principal,
             tenant=way.key.tenant,
-            session=way.session(call),
+            session=named(way.session(call)),
             deployment=deployment.name,
             model=deployment.model,
             requests=int(first),
@@ -113,6 +114,11 @@ class Limiting:
         told = {"limit": denied.limit or "-", "measure": denied.measure, "asked": denied.asked, "left": denied.left}
         error = LocalError(_SAYS[denied.reason].format(**told), code=denied.code)
         return error, self.lines(format, denied)
+
+
+def named(session: str) -> str:
+    """A session as limits know it; none where it is only a conversation's beginning: all of those share one."""
+    return "" if session.startswith(DERIVED) else session
 
 
 def most(price: Price | None, input_tokens: int, output_tokens: int) -> int | None:

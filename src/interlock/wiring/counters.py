@@ -14,7 +14,7 @@ import msgspec
 from interlock.clock import Clock
 from interlock.datadir import DataDir
 from interlock.gateway import Policy
-from interlock.gateway.limiting import actual_of
+from interlock.gateway.limiting import actual_of, named
 from interlock.ledger import Ledger, Opened, Past, Price, Settled
 from interlock.ledger.reading import decode
 from interlock.limits import Actual, Limit, Page, Spent, restore, since_ns, worker_died
@@ -55,7 +55,7 @@ def _spent(rows: Iterable[Past]) -> Iterator[Spent]:
             key=row.key_id,
             principal=names.principal,
             tenant=row.tenant,
-            session=names.session,
+            session=named(names.session),
             deployment=row.deployment,
             model=names.model,
             requests=int(row.attempt == 1),
