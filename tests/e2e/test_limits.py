@@ -171,6 +171,20 @@ def test_calls_that_name_no_session_share_one(tmp_path: Path) -> None:
                 assert server.stop() == 0
 
 
+def test_answers_given_again_are_not_counted_at_a_start_either(tmp_path: Path) -> None:
+    rule = '[[rules]]\nname = "all"\ntier = "main"\ncache = { ttl_s = 600, hit_price = "50%" }\n'
+    with upstream(tmp_path / "upstream") as provider:
+        config = limited(tmp_path / "interlock.toml", provider.port, quota(TEN["requests"]), more=rule)
+        with running(tmp_path / "data", config=config, workers=1) as server:
+            _, key = server.issue()
+            assert [asyncio.run(nameless(server.port, key, "same")) for _ in range(5)] == [200] * 5
+            assert len(provider.seen()) == 1
+            assert server.stop() == 0
+        with running(tmp_path / "data", config=config, workers=1) as server:
+            answer = asyncio.run(one(server.port, key, "new"))
+            assert answer.headers["x-ratelimit-remaining-requests"] == "8"
+
+
 async def nameless(port: int, key: str, marker: str) -> int:
     """The status of a deterministic call that names no session."""
     body = msgspec.json.encode(

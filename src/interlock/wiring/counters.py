@@ -44,12 +44,15 @@ class _Model(msgspec.Struct):
     principal: str = ""
     session: str = ""
     model: str = ""
+    answer_of: str = ""
 
 
 def _spent(rows: Iterable[Past]) -> Iterator[Spent]:
     for row in rows:
-        usage = msgspec.json.decode(row.usage, type=dict[str, int])
         names = msgspec.json.decode(row.opened, type=_Model)
+        if names.answer_of:
+            continue  # given again: nothing was sent
+        usage = msgspec.json.decode(row.usage, type=dict[str, int])
         yield Spent(
             at_ns=row.opened_at_ns,
             key=row.key_id,
