@@ -18,8 +18,8 @@ import pytest
 from tests.e2e.calls import BROKEN, connected, one
 from tests.e2e.configs import scripted
 from tests.e2e.server import Server, free_port, running, until
-from tests.e2e.upstream import upstream
-from tests.gateway.rig import Answer
+from tests.e2e.upstream import ask, upstream
+from tests.gateway.rig import PATHS, Answer, read_answer
 from tests.limits.servers import RealServer
 
 from interlock.errors import CODES
@@ -134,6 +134,78 @@ def test_what_has_no_price_is_refused_where_money_is_limited(tmp_path: Path) -> 
             answer = asyncio.run(one(server.port, key, "x"))
             assert answer.status == CODES["unpriced"].status and answer.json["error"]["code"] == "unpriced"
             assert not provider.seen()
+
+
+def two_places(path: Path, port: int, *more: str) -> Path:
+    """The same upstream twice in one tier."""
+    made = limited(path, port, *more)
+    text = made.read_text()
+    first = text[text.index("[deployments.scripted]") : text.index("[tiers]")]
+    text = text.replace("[tiers]", first.replace("[deployments.scripted]", "[deployments.second]") + "[tiers]")
+    made.write_text(text.replace('main = ["scripted"]', 'main = ["scripted", "second"]'))
+    return made
+
+
+def test_a_second_candidate_is_no_way_around_a_limit(tmp_path: Path) -> None:
+    with upstream(tmp_path / "upstream") as provider:
+        config = two_places(tmp_path / "interlock.toml", provider.port, quota(TEN["requests"]))
+        with running(tmp_path / "data", config=config, workers=1) as server:
+            _, key = server.issue()
+            answers = asyncio.run(at_once(30, (server, key)))
+            assert Counter(answer.status for answer in answers) == {200: 10, 429: 20}
+            refused = next(answer for answer in answers if answer.status == 429)
+            told = server.json("explain", refused.headers["x-interlock-request-id"])
+            assert "limit_exceeded" in str(told), "it is written down, however many candidates there were"
+
+
+def test_who_takes_what_another_is_limited_for_is_counted(tmp_path: Path) -> None:
+    """Also at the next start, by the log."""
+    narrow = quota('measure = "requests"\namount = 1\nwindow = "month"\ndeployments = ["scripted"]\n', "narrow")
+    wide = '[[quotas]]\nname = "wide"\nmeasure = "requests"\namount = 3\nwindow = "month"\n'
+    with upstream(tmp_path / "upstream") as provider:
+        config = two_places(tmp_path / "interlock.toml", provider.port, narrow, wide)
+        for statuses in ([200, 200], [200, 429]):
+            with running(tmp_path / "data", config=config, workers=1) as server:
+                _, key = server.issue()
+                assert [asyncio.run(one(server.port, key, "x")).status for _ in statuses] == statuses
+                assert server.stop() == 0
+
+
+def test_calls_that_name_no_session_share_one(tmp_path: Path) -> None:
+    three = quota('measure = "requests"\namount = 3\nwindow = "month"\nper = ["session"]\n', "three")
+    with upstream(tmp_path / "upstream") as provider:
+        config = limited(tmp_path / "interlock.toml", provider.port, three)
+        for n, statuses in enumerate(([200, 200], [200, 429])):
+            with running(tmp_path / "data", config=config, workers=1) as server:
+                _, key = server.issue()
+                assert [asyncio.run(nameless(server.port, key, f"{n} {m}")) for m in range(2)] == statuses
+                assert asyncio.run(one(server.port, key, "named")).status == 200
+                assert server.stop() == 0
+
+
+def test_answers_given_again_are_not_counted_at_a_start_either(tmp_path: Path) -> None:
+    rule = '[[rules]]\nname = "all"\ntier = "main"\ncache = { ttl_s = 600, hit_price = "50%" }\n'
+    with upstream(tmp_path / "upstream") as provider:
+        config = limited(tmp_path / "interlock.toml", provider.port, quota(TEN["requests"]), more=rule)
+        with running(tmp_path / "data", config=config, workers=1) as server:
+            _, key = server.issue()
+            assert [asyncio.run(nameless(server.port, key, "same")) for _ in range(5)] == [200] * 5
+            assert len(provider.seen()) == 1
+            assert server.stop() == 0
+        with running(tmp_path / "data", config=config, workers=1) as server:
+            answer = asyncio.run(one(server.port, key, "new"))
+            assert answer.headers["x-ratelimit-remaining-requests"] == "8"
+
+
+async def nameless(port: int, key: str, marker: str) -> int:
+    """The status of a deterministic call that names no session."""
+    body = msgspec.json.encode(
+        {**ask("chat", marker), "messages": [{"role": "user", "content": marker}], "temperature": 0}
+    )
+    async with connected(port, key) as caller:
+        head = f"POST {PATHS['chat']} HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\n"
+        caller.writer.write(f"{head}authorization: Bearer {key}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+        return (await read_answer(caller.reader)).status
 
 
 @contextmanager

@@ -132,6 +132,20 @@ def test_a_limit_of_one_deployment_leads_to_the_next(run: Run, tmp_path: Path) -
     run(main)
 
 
+def test_a_tier_of_two_hundred_is_denied_one_after_the_other(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        none = Limit(name="none", measure="requests", amount=1, window="day")
+        async with held_to(tmp_path, (none,), whole(WHOLE["chat"])) as (on, ups):
+            made = on.gateway.policy
+            many = {f"d{n}": msgspec.structs.replace(made.deployments["d0"], name=f"d{n}") for n in range(200)}
+            tier = msgspec.structs.replace(made.tiers["main"], deployments=tuple(many))
+            on.gateway.adopt(msgspec.structs.replace(made, deployments=many, tiers={**made.tiers, "main": tier}))
+            statuses = [(await on.call(PATHS["chat"], ask("chat"))).status for _ in range(2)]
+            assert statuses == [200, 429] and len(ups[0].seen) == 1
+
+    run(main, blocking_s=1.0)
+
+
 def test_who_hangs_up_holds_nothing(run: Run, tmp_path: Path) -> None:
     async def main() -> None:
         async with held_to(tmp_path, (CONCURRENCY, TOKENS), silent, whole(WHOLE["chat"])) as (on, ups):

@@ -100,7 +100,7 @@ class Attempt:
 
     def _write(self) -> None:
         exchange = self._exchange
-        self._open = True
+        exchange.attempts, self._open = self._number, True
         record = exchange.way.opened(
             exchange.request_id, self._number, exchange.call, self.deployment, self.plan.splices
         )

@@ -68,7 +68,8 @@ class Exchange:
         self._later: list[str] = []  # those whose fault may pass: for the next round
         self._pause_s: float | None = None  # the shortest that any of those asked for
         self._keys_tried: set[int] = set()
-        self._round = self._attempts = 0
+        self._round = 0
+        self.attempts = 0  # so many were opened
         self._attempt: Attempt
         self.deployment = ""  # that of the last attempt
         self.settled: Settled | None = None  # what became of the last that is over
@@ -111,9 +112,8 @@ class Exchange:
                     raise
         if left_out:
             plan = plan.without(left_out)
-        self._attempts += 1
         self.deployment = deployment.name
-        self._attempt = Attempt(self, self._attempts, deployment, upstream, plan, request, self._keys_tried)
+        self._attempt = Attempt(self, self.attempts + 1, deployment, upstream, plan, request, self._keys_tried)
         self._voice = None
         if plan.ask is not None and self.call.stream:
             self._voice = self._attempt.voice = voice or Voice(self._attempt.envelope(), joins=self._joins)
@@ -123,7 +123,7 @@ class Exchange:
         """A limit does not let the attempt through, so nothing was opened: somebody else may be under another."""
         if not self._another():
             error, self._limits = self.gateway.limiting.error(self.format, denied)
-            if self._attempts == 1:
+            if not self.attempts:
                 self.gateway.refused(self.request_id, self.call, self.way, error)
             self._refuse(error)
 

@@ -2,12 +2,14 @@
 once that is written down. What limits are, and how they are counted, is interlock.limits.
 """
 
+import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from interlock.clock import Clock
 from interlock.errors import LocalError, TransientError
 from interlock.gateway.policy import Deployment, Policy
+from interlock.gateway.signals import DERIVED
 from interlock.gateway.wire import Call
 from interlock.ledger import PARENTS, Format, Price, Settled, amount, rates
 from interlock.limits import Actual, Claim, Denied, Held, Limiter, NeedsLease, headers
@@ -31,8 +33,15 @@ _SAYS = {
 class Limiting:
     """Of one gateway."""
 
-    def __init__(self, limiter: Limiter, clock: Clock, spawn: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+    def __init__(
+        self,
+        limiter: Limiter,
+        clock: Clock,
+        loop: asyncio.AbstractEventLoop,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
         self._limiter = limiter
+        self._loop = loop
         self._clock = clock
         self._spawn = spawn
         self._reserve: Mapping[str, int] = {}
@@ -63,7 +72,7 @@ class Limiting:
             key=way.key.id,
             principal=way.key.principal,
             tenant=way.key.tenant,
-            session=way.session(call),
+            session=named(way.session(call)),
             deployment=deployment.name,
             model=deployment.model,
             requests=int(first),
@@ -73,13 +82,16 @@ class Limiting:
         )
 
     def admit(self, claim: Claim, then: Callable[[Held | Denied], None]) -> None:
-        """Reserve, and call `then`: at once, or when the authority of several machines has answered."""
+        """Reserve, and call `then`: at once; in the loop's next turn, if it is denied; or when the authority of several
+        machines has answered."""
         try:
             outcome = self._limiter.reserve(claim)
         except TransientError:
             outcome = Denied(reason="full", limit="", retry_after_ns=1_000_000_000)
         if isinstance(outcome, NeedsLease):
             self._spawn(self._lease(outcome, then))
+        elif isinstance(outcome, Denied):
+            self._loop.call_soon(then, outcome)  # not at once: a tier's candidates would be denied one within the other
         else:
             then(outcome)
 
@@ -115,6 +127,11 @@ class Limiting:
         told = {"limit": denied.limit or "-", "measure": denied.measure, "asked": denied.asked, "left": denied.left}
         error = LocalError(_SAYS[denied.reason].format(**told), code=denied.code)
         return error, self.lines(format, denied)
+
+
+def named(session: str) -> str:
+    """A session as limits know it; none where it is only a conversation's beginning: all of those share one."""
+    return "" if session.startswith(DERIVED) else session
 
 
 def most(price: Price | None, input_tokens: int, output_tokens: int) -> int | None:

@@ -107,7 +107,7 @@ class Gateway:
         self.router: Router
         """By the policy and what is ready now."""
         self.catch_up = catch_up
-        self.limiting = Limiting(limiter, clock, self.spawn)
+        self.limiting = Limiting(limiter, clock, loop, self.spawn)
         self.scanner: Scanner
         self._pools: dict[Place, Pool] = {}
         self._faults: dict[str, str] = {}

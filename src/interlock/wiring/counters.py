@@ -14,7 +14,7 @@ import msgspec
 from interlock.clock import Clock
 from interlock.datadir import DataDir
 from interlock.gateway import Policy
-from interlock.gateway.limiting import actual_of
+from interlock.gateway.limiting import actual_of, named
 from interlock.ledger import Ledger, Opened, Past, Price, Settled
 from interlock.ledger.reading import decode
 from interlock.limits import Actual, Limit, Page, Spent, restore, since_ns, worker_died
@@ -44,18 +44,21 @@ class _Model(msgspec.Struct):
     principal: str = ""
     session: str = ""
     model: str = ""
+    answer_of: str = ""
 
 
 def _spent(rows: Iterable[Past]) -> Iterator[Spent]:
     for row in rows:
-        usage = msgspec.json.decode(row.usage, type=dict[str, int])
         names = msgspec.json.decode(row.opened, type=_Model)
+        if names.answer_of:
+            continue  # given again: nothing was sent
+        usage = msgspec.json.decode(row.usage, type=dict[str, int])
         yield Spent(
             at_ns=row.opened_at_ns,
             key=row.key_id,
             principal=names.principal,
             tenant=row.tenant,
-            session=names.session,
+            session=named(names.session),
             deployment=row.deployment,
             model=names.model,
             requests=int(row.attempt == 1),
