@@ -132,7 +132,9 @@ def test_a_limit_of_one_deployment_leads_to_the_next(run: Run, tmp_path: Path) -
     run(main)
 
 
-def test_a_tier_of_two_hundred_is_denied_one_after_the_other(run: Run, tmp_path: Path) -> None:
+def test_a_tier_of_two_hundred_is_denied_one_after_the_other(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def main() -> None:
         none = Limit(name="none", measure="requests", amount=1, window="day")
         async with held_to(tmp_path, (none,), whole(WHOLE["chat"])) as (on, ups):
@@ -142,6 +144,7 @@ def test_a_tier_of_two_hundred_is_denied_one_after_the_other(run: Run, tmp_path:
             on.gateway.adopt(msgspec.structs.replace(made, deployments=many, tiers={**made.tiers, "main": tier}))
             statuses = [(await on.call(PATHS["chat"], ask("chat"))).status for _ in range(2)]
             assert statuses == [200, 429] and len(ups[0].seen) == 1
+            assert not caplog.records, "not one within the other, to the end of the stack"
 
     run(main, blocking_s=1.0)
 
