@@ -13,7 +13,9 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import anthropic
 import msgspec
+import openai
 import pytest
 from tests.e2e.calls import BROKEN, connected, one
 from tests.e2e.configs import scripted
@@ -334,3 +336,27 @@ def test_a_limit_that_is_loaded_holds_the_next_call(tmp_path: Path) -> None:
             config.write_text(config.read_text().replace("amount = 10", "amount = 11"))
             assert server.cli("config", "reload").returncode == 0
             assert Counter(a.status for a in asyncio.run(at_once(4, (server, key)))) == {200: 1, 429: 3}
+
+
+def test_the_official_clients_know_what_it_means(tmp_path: Path) -> None:
+    with upstream(tmp_path / "upstream") as provider:
+        config = limited(tmp_path / "interlock.toml", provider.port, quota(TEN["requests"].replace("10", "2")))
+        with running(tmp_path / "data", config=config, workers=1) as server:
+            _, key = server.issue()
+            with openai.OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0) as chat:
+                raw = chat.chat.completions.with_raw_response.create(
+                    model="auto", messages=[{"role": "user", "content": "hi"}]
+                )
+                assert raw.headers["x-ratelimit-remaining-requests"] == "1"
+                assert raw.headers["x-ratelimit-reset-requests"].endswith("s")
+                chat.chat.completions.create(model="auto", messages=[{"role": "user", "content": "hi"}])
+                with pytest.raises(openai.RateLimitError) as limit:
+                    chat.chat.completions.create(model="auto", messages=[{"role": "user", "content": "hi"}])
+                assert limit.value.code == "limit_exceeded" and int(limit.value.response.headers["retry-after"]) > 0
+            with anthropic.Anthropic(base_url=server.url, api_key=key, max_retries=0) as messages:
+                with pytest.raises(anthropic.RateLimitError) as limited_:
+                    messages.messages.create(model="auto", max_tokens=5, messages=[{"role": "user", "content": "hi"}])
+                headers = limited_.value.response.headers
+                assert headers["anthropic-ratelimit-requests-limit"] == "2"
+                assert headers["anthropic-ratelimit-requests-remaining"] == "0"
+                assert headers["x-interlock-limit"] == "ten"
