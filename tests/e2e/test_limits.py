@@ -246,6 +246,27 @@ def test_two_machines_have_ten_together(tmp_path: Path, measure: str) -> None:
         assert len(provider.seen()) == 10
 
 
+def test_a_limit_of_one_caller_refuses_nobody_who_waits_for_the_same_answer(tmp_path: Path) -> None:
+    """Alice's call waits for the authority, Bob's for hers; she is refused, and he is under no limit."""
+    rule = '[[rules]]\nname = "all"\ntier = "main"\ncache = { ttl_s = 600 }\n'
+    with upstream(tmp_path / "upstream") as provider, authority(tmp_path / "redis") as redis:
+        hers = quota(TEN["requests"] + 'principals = ["alice"]\n')
+        sharing = f'[server.sharing]\nurl = "{redis.url}"\n'
+        config = limited(tmp_path / "interlock.toml", provider.port, hers, more=rule + sharing)
+        with running(tmp_path / "a", config=config, workers=1) as server:
+            keys = [server.issue("--principal", name)[1] for name in ("alice", "bob")]
+
+            async def both() -> list[int]:
+                async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+                    alice = group.create_task(nameless(server.port, keys[0], "same"))
+                    await asyncio.sleep(0.1)
+                    bob = group.create_task(nameless(server.port, keys[1], "same"))
+                return [alice.result(), bob.result()]
+
+            redis.stop()
+            assert asyncio.run(both()) == [503, 200]
+
+
 def test_the_authority_dies_under_load_and_nobody_notices(tmp_path: Path) -> None:
     """A limit that is far from reached stops nobody, whoever counts it."""
     with upstream(tmp_path / "upstream") as provider, authority(tmp_path / "redis") as redis:

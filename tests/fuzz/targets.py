@@ -135,6 +135,9 @@ class _Sink:
         assert self.status and not self.over
         self.over = "end"
 
+    def stops(self) -> str:
+        return ""
+
     def on_failed(self, failure: Failure) -> None:
         assert not self.over and failure.code != "internal"
         self.over = failure.code

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.gateway.answers import ask
 from tests.gateway.policies import BOUNDARIES, DEPLOYMENTS, NOT_READY, SIGNALS, policies
-from tests.gateway.rig import Upstream, policy, rig, whole
+from tests.gateway.rig import Script, Seen, Upstream, policy, rig, whole
 
 from interlock.errors import LogUnavailable
-from interlock.gateway import Deployment, Facts, Policy, Signals
+from interlock.gateway import Deployment, Facts, Limits, Policy, Signals, version_of
 from interlock.gateway.router import Router
 from interlock.gateway.routing import decide
 from interlock.gateway.withdrawal import REINSTATED, WITHDRAWN, Kind, Withdrawal, affected, fold
@@ -114,6 +114,96 @@ def test_one_that_was_chosen_is_not_sent_to(run: Run, tmp_path: Path) -> None:
             assert not first.seen and len(second.seen) == 1
             settled = (await on.settled(2))[0]
             assert (settled.outcome, settled.error, settled.usage) == ("failed", "withdrawn", {})
+        await first.stop()
+        await second.stop()
+
+    run(main)
+
+
+def held(go: asyncio.Event, then: Script) -> Script:
+    """Answer once `go` is set."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Seen) -> None:
+        await go.wait()
+        await then(reader, writer, seen)
+
+    return script
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+def changed(made: Policy, name: str, **changes: Any) -> Policy:
+    """The same with another deployment of that name."""
+    other = msgspec.structs.replace(made.deployments[name], **changes)
+    made = msgspec.structs.replace(made, deployments={**made.deployments, name: other}, version="")
+    return msgspec.structs.replace(made, version=version_of(made))
+
+
+def test_one_that_waits_for_a_connection_is_not_sent(run: Run, tmp_path: Path) -> None:
+    """Nor is one whose connection is being made: neither had begun to be sent."""
+
+    async def main() -> None:
+        go = asyncio.Event()
+        first = Upstream(held(go, whole(ANSWER)))
+        made = policy([await first.start()], limits=Limits(upstream_connections=1))
+        async with asyncio.timeout(10), rig(tmp_path, made) as on, asyncio.TaskGroup() as group:
+            calls = [group.create_task(on.call("/v1/chat/completions", ask("chat"))) for _ in range(3)]
+            await until(lambda: len(first.seen) == 1 and len(on.gateway.exchanges) == 3)
+            on.gateway.adopt(made, [withdrawal("deployment", "d0")])
+            go.set()
+            answers = [await call for call in calls]
+            assert sorted(answer.status for answer in answers) == [200, 403, 403]
+            assert {answer.json["error"]["code"] for answer in answers if answer.status != 200} == {"withdrawn"}
+            assert len(first.seen) == 1
+            assert sorted(one.error for one in await on.settled(3)) == ["", "withdrawn", "withdrawn"]
+        await first.stop()
+
+    run(main)
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_later_policy_makes_no_difference_to_calls_that_run(run: Run, tmp_path: Path, keeps: bool) -> None:
+    """Whether it has the deployment no more, or another one under the name."""
+
+    async def main() -> None:
+        go = asyncio.Event()
+        first, second = Upstream(held(go, whole(b"{}", "500 no"))), Upstream(whole(ANSWER))
+        ports = [await first.start(), await second.start()]
+        made = changed(policy(ports), "d1", provider="gone")
+        async with asyncio.timeout(10), rig(tmp_path, made) as on, asyncio.TaskGroup() as group:
+            call = group.create_task(on.call("/v1/chat/completions", ask("chat")))
+            await until(lambda: first.seen)
+            on.gateway.adopt(policy(ports if keeps else ports[:1]), [withdrawal("provider", "gone")])
+            go.set()
+            await call
+            assert not second.seen
+        await first.stop()
+        await second.stop()
+
+    run(main)
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_who_leaves_an_agreement_is_not_sent_under_it(run: Run, tmp_path: Path, leaves: bool) -> None:
+    """The call was decided while it was accepted, and comes to the deployment when it is not any more."""
+
+    async def main() -> None:
+        go = asyncio.Event()
+        first, second = Upstream(held(go, whole(b"{}", "500 no"))), Upstream(whole(ANSWER))
+        ports = [await first.start(), await second.start()]
+        made = changed(policy(ports), "d1", facts=Facts(agreements=("dpa",)))
+        async with asyncio.timeout(10), rig(tmp_path, made) as on, asyncio.TaskGroup() as group:
+            await on.identity.accept("acme", "dpa")
+            call = group.create_task(on.call("/v1/chat/completions", ask("chat")))
+            await until(lambda: first.seen)
+            if leaves:
+                await on.identity.leave("acme", "dpa")
+            go.set()
+            answer = await call
+            assert (answer.status, len(second.seen)) == ((403, 0) if leaves else (200, 1))
         await first.stop()
         await second.stop()
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -67,6 +68,11 @@ class RealServer:
                     return
                 assert self.process.poll() is None, "the server does not start"
                 assert clock.monotonic_ns() < deadline_ns, "the server does not answer"
+
+    def stop(self) -> None:
+        """It answers nobody, and its connections stay."""
+        assert self.process is not None, "it runs"
+        self.process.send_signal(signal.SIGSTOP)
 
     def kill(self) -> None:
         """As if its machine lost power."""

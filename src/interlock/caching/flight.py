@@ -40,6 +40,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     """It is over, the answer is whole, and no chance was in how it ended: it may be given again."""
     error: str = ""
     """A code, if it is over and did not end well."""
+    limited: bool = False
+    """A limit refused it. That is about who made it: others may be under another."""
     usage: dict[str, int] = {}
     finish_reason: str = ""
     cached_at_ns: int = 0

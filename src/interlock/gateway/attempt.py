@@ -140,8 +140,8 @@ class Attempt:
             self.settle("cancelled", None, "")  # while the record was written; nothing was sent
             exchange.ended("cancelled")
             return
-        if self.deployment.name in self._gateway.withdrawn:  # since it was chosen: nothing may be sent any more
-            self._fail("withdrawn", self._gateway.withdrawn[self.deployment.name], sent=False)
+        if why := self.stops():
+            self._fail("withdrawn", why, sent=False)
             return
         exchange.sending()
         self.lesson.begin()
@@ -155,6 +155,10 @@ class Attempt:
             self._fail("internal", _DEFECT, sent=False)
 
     # relay: http.Sink
+
+    def stops(self) -> str:
+        """Why nothing may be sent any more, since the deployment was chosen; empty: it may."""
+        return self._gateway.stops(self.deployment, self._exchange.way.key)
 
     def on_head(self, status: int, headers: Mapping[bytes, bytes], peer: str) -> None:
         """The upstream has begun to answer."""

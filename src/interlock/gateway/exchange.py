@@ -73,7 +73,7 @@ class Exchange:
         self._attempt: Attempt
         self.deployment = ""  # that of the last attempt
         self.settled: Settled | None = None  # what became of the last that is over
-        self._limits = b""  # what is said of a limit that refused
+        self.limits = b""  # what is said of a limit that refused
         self._voice: Voice | None = None
         self._joins = call.stream and way.routed.route.on_cut == "continue"
         self.begun = False  # the client has the head of a stream
@@ -122,7 +122,7 @@ class Exchange:
     def denied(self, denied: Denied) -> None:
         """A limit does not let the attempt through, so nothing was opened: somebody else may be under another."""
         if not self._another():
-            error, self._limits = self.gateway.limiting.error(self.format, denied)
+            error, self.limits = self.gateway.limiting.error(self.format, denied)
             if not self.attempts:
                 self.gateway.refused(self.request_id, self.call, self.way, error)
             self._refuse(error)
@@ -172,7 +172,7 @@ class Exchange:
 
     def _own_lines(self, dropped: tuple[str, ...] = ()) -> bytes:
         lines = answer.own_headers(self.request_id, self.way.routed.route.tier, self._attempt.deployment.name)
-        lines += self._limits or self.gateway.limiting.lines(self.format, self._attempt.held_to)
+        lines += self.limits or self.gateway.limiting.lines(self.format, self._attempt.held_to)
         dropped = self._attempt.plan.dropped + dropped
         return lines + answer.dropped_header(dropped) if dropped else lines
 

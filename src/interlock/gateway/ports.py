@@ -28,7 +28,7 @@ class Admits(Protocol):
         ...
 
     def agreements(self, key: Key) -> tuple[str, ...]:
-        """What its tenant has accepted."""
+        """What its tenant has accepted, as of now."""
         ...
 
 

@@ -24,7 +24,7 @@ from interlock.gateway.http import Head, Pool, Running, ServerConnection
 from interlock.gateway.limiting import Limiting
 from interlock.gateway.listing import answer_models
 from interlock.gateway.metering import Metering
-from interlock.gateway.policy import Limits, Policy
+from interlock.gateway.policy import Deployment, Limits, Policy
 from interlock.gateway.ports import Admits, UsageJournal
 from interlock.gateway.router import Router
 from interlock.gateway.scanning import Scanner
@@ -99,7 +99,8 @@ class Gateway:
         self.resting: dict[str, str] = {}
         """Deployments that are better left alone just now, and why."""
         self.withdrawn: dict[str, str] = {}
-        """Deployments that the operator lets nobody use, and why. Asked again just before anything is sent."""
+        """Deployments of the policy that the operator lets nobody use, and why."""
+        self._withdrawals: Collection[Withdrawal] = ()
         self._tasks: set[asyncio.Task[None]] = set()
         self.has_policy = False
         self.directory = directory
@@ -123,6 +124,7 @@ class Gateway:
         if not self.has_policy or policy.breaker != self.policy.breaker:
             self.circuits = {}
         self.policy = policy
+        self._withdrawals = withdrawals
         self.withdrawn = affected(policy.deployments, withdrawals)
         self.limits = policy.limits
         self.upstreams, self._faults = make_upstreams(self.loop, policy, self._pools, self.clock)
@@ -179,6 +181,16 @@ class Gateway:
             return False
         circuit = self.circuits.get(deployment)  # a newer policy may not have it
         return circuit is None or circuit.state == "closed" or circuit.wait_s(self.loop.time(), alone=True) <= 0.0
+
+    def stops(self, deployment: Deployment, key: Key) -> str:
+        """Why nothing may be sent to a deployment, of any policy, any more; empty: it may. Asked just before a send."""
+        accepted = self.directory.agreements(key) if deployment.facts.agreements else ()
+        for agreement in deployment.facts.agreements:
+            if agreement not in accepted:
+                return f"agreement {agreement} is not accepted by the tenant any more"
+        if deployment is self.policy.deployments.get(deployment.name):
+            return self.withdrawn.get(deployment.name, "")
+        return affected({deployment.name: deployment}, self._withdrawals).get(deployment.name, "")
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run something beside the loop's callbacks; it is awaited by nobody, and ends by itself."""

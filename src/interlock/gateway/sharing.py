@@ -55,7 +55,10 @@ def told_by(exchange: Exchange) -> Told:
     """What is known of the call that is made. `good` and `error` mean something once it is over."""
     settled = exchange.settled
     if settled is None:
-        return Told(request_id=exchange.request_id, deployment=exchange.deployment, error="log_unavailable")
+        error = "limit_exceeded" if exchange.limits else "log_unavailable"
+        return Told(
+            request_id=exchange.request_id, deployment=exchange.deployment, error=error, limited=bool(exchange.limits)
+        )
     ended_well = settled.finish_reason in _ENDS or exchange.format == "embeddings"
     joined = settled.attempt > 1 and exchange.call.stream and exchange.way.routed.route.on_cut == "continue"
     return Told(
@@ -63,6 +66,7 @@ def told_by(exchange: Exchange) -> Told:
         deployment=exchange.deployment,
         good=settled.outcome == "completed" and ended_well and not joined,
         error=settled.error,
+        limited=bool(exchange.limits),
         usage=settled.usage,
         finish_reason=settled.finish_reason,
     )
@@ -99,6 +103,7 @@ class Guest:
         self._how = ("", "")  # it is made, and why
         self._begun_ns = entry.gateway.clock.monotonic_ns()
         self._first_byte_ns = 0
+        self._question: Question  # once it is begun, and may be answered from the cache
         self._seat: Seat | None = None
         self._told: Told | None = None  # since it was written down whose answer is given
         self._open = False  # it is being written down, or is, and not settled
@@ -109,7 +114,7 @@ class Guest:
 
         Raises: LocalError: nobody can say the call.
         """
-        entry, call, cache, key = self._entry, self._call, self._gateway.cache, self._way.key
+        entry, call, key = self._entry, self._call, self._way.key
         headers = entry.head.headers
         asked = read_directives(headers.get(b"cache-control", b""))
         members = members_of(entry.body)
@@ -117,7 +122,7 @@ class Guest:
         if why:
             self._count("bypass")
             return entry.send(_Labelled(self._connection, answer.cache_header("bypass", why)), call, self._way)
-        question = Question(
+        self._question = Question(
             key_of(
                 call.format,
                 members,
@@ -132,6 +137,11 @@ class Guest:
             asked,
             reuse.shelved,
         )
+        self._ask()
+        return self
+
+    def _ask(self) -> None:
+        question, cache = self._question, self._gateway.cache
         kept = cache.find(question)
         if kept is not None:
             self.whole(Head(200, kept.lines, False), kept.body, told_of(kept))
@@ -139,9 +149,8 @@ class Guest:
             self._seat = flight.join(self)
         else:
             self._leads = True
-            self._how = ("bypass", "no-cache") if asked.no_cache else ("miss", "")
+            self._how = ("bypass", "no-cache") if question.asked.no_cache else ("miss", "")
             self._seat = cache.send(question, self, self._lead)
-        return self
 
     def _lead(self, flight: Flight) -> None:
         """Make the call, and tell the flight its answer."""
@@ -167,6 +176,8 @@ class Guest:
         if self._own(told):
             if not self._gone:
                 self._connection.respond(head.status, head.lines + answer.cache_header(*self._how), body)
+        elif told.limited:
+            self._ask()  # it is nobody's limit but the caller's: this one's call is another
         elif head.status != 200:
             self._fail(head, body, told)
         else:

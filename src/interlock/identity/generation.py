@@ -119,7 +119,9 @@ class SharedDirectory:
         return self.directory.boundaries(key)
 
     def agreements(self, key: Key) -> tuple[str, ...]:
-        """As `Directory.agreements`."""
+        """As `Directory.agreements`, as new as at an admission; none if it is behind and the tail cannot be read."""
+        if self._slots[IDENTITY] > self.directory.seq and not self._caught_up():
+            return ()
         return self.directory.agreements(key)
 
     def _caught_up(self) -> bool:

@@ -36,6 +36,9 @@ class Box:
     def on_end(self) -> None:
         self.ended += 1
 
+    def stops(self) -> str:
+        return ""
+
     def on_failed(self, failure: Failure) -> None:
         self.failures.append(failure)
 

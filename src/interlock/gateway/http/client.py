@@ -38,6 +38,9 @@ class Failure(msgspec.Struct, frozen=True):
 class Sink(Protocol):
     """Who receives an answer: head, data…, then end; or failed, at any point."""
 
+    def stops(self) -> str:
+        """Why a request that waited may not be sent any more; empty: it may. Asked just before it is."""
+
     def on_head(self, status: int, headers: Mapping[bytes, bytes], peer: str) -> None:
         """Names of headers in lower case; the first of repeated ones."""
 
@@ -314,7 +317,7 @@ class Pool:
                 self._waiting.appendleft(ticket)
                 connection.close()  # which makes room for a new one
                 return
-            if ticket.live:
+            if self._due(ticket):
                 ticket.give(connection)
                 return
         if self._closed:
@@ -322,6 +325,13 @@ class Pool:
             return
         connection.idle_since_s = self._loop.time()
         self._idle.append(connection)
+
+    def _due(self, ticket: Ticket) -> bool:
+        """Whether it is still wanted, and may still be sent: it waited, and that may have been forbidden meanwhile."""
+        why = ticket.sink.stops() if ticket.live else ""
+        if why:
+            self._loop.call_soon(ticket.fail, "withdrawn", why)
+        return ticket.live and not why
 
     def lost(self, connection: Connection) -> None:
         """The connection is gone."""
@@ -372,7 +382,7 @@ class Pool:
             ticket.fail("upstream_unreachable", f"no connection to the upstream: {cause}")
         else:
             connection.counted = True
-            if ticket.live:
+            if self._due(ticket):
                 ticket.give(connection)
             else:
                 self.release(connection)
