@@ -138,6 +138,21 @@ def test_malformed_bytes_get_an_answer_and_a_close(run: Run, tmp_path: Path, nam
     play(run, tmp_path, test)
 
 
+@pytest.mark.parametrize("body", [b"", b"{}"])
+def test_a_refused_request_spares_the_next_one_on_its_connection(run: Run, tmp_path: Path, body: bytes) -> None:
+    """Its body came with its head: what is thrown away is not the next one's."""
+
+    async def test(on: Rig) -> None:
+        reader, writer = await on.connect()
+        writer.write(on.request(PATHS["chat"], body, "content-type: text/plain"))
+        assert (await read_answer(reader)).status == 415
+        writer.write(on.request(PATHS["chat"], msgspec.json.encode(ask("chat"))))
+        assert (await read_answer(reader)).status == 200
+        writer.close()
+
+    play(run, tmp_path, test)
+
+
 def test_garbage_after_a_pipelined_request_spares_the_request(run: Run, tmp_path: Path) -> None:
     async def test(on: Rig) -> None:
         reader, writer = await on.connect()

@@ -140,6 +140,7 @@ class ServerConnection(asyncio.Protocol):
                 self._queue_error(event)
             if self._closing or self._deaf:
                 return
+        self._reader.discard = self._refusal is not None  # not before: the body may have come with its head
         arriving = self._arriving()
         self._hold(self._bodies + arriving)
         unannounced = arriving and self._head is not None and self._head.length is None
@@ -162,8 +163,6 @@ class ServerConnection(asyncio.Protocol):
         if self._refusal is not None:
             if head.length is None or head.length > DISCARD_BYTES_MAX or head.expects_continue:
                 self._queue_error(self._refusal)
-                return
-            self._reader.discard = True
         elif head.expects_continue and self._answering is None and not self._queue:
             self._transport.write(_CONTINUE)  # never amid another answer; a client does not wait for it for ever
 
