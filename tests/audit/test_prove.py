@@ -12,6 +12,7 @@ from tests.gateway.rig import PATHS, Rig, Upstream, policy, rig, whole
 from interlock.audit import Proof, Trail, Window, prove
 from interlock.datadir import DataDir
 from interlock.gateway import Facts, Policy
+from interlock.limits import Limit
 from interlock.log import Record
 from interlock.log.sqlite import SqliteLog
 
@@ -88,6 +89,20 @@ def test_another_network_answers(run: Run, tmp_path: Path) -> None:
 def test_what_is_refused_did_not_leave(run: Run, tmp_path: Path) -> None:
     proof = answered(run, tmp_path, Facts(geographies=("us",)))
     assert (proof.left, proof.attempts, proof.refused) == (False, 0, 3)
+
+
+def test_who_is_refused_for_another_reason_was_not_kept_in_by_the_boundary(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        upstream = Upstream(whole(CHAT))
+        made = placed(policy([await upstream.start()]), EU)
+        none = Limit(name="none", measure="requests", amount=0, window="day")
+        async with rig(tmp_path, msgspec.structs.replace(made, quotas=(none,)), boundary="eu") as on:
+            assert (await on.call(PATHS["chat"], ask("chat"))).status == 400
+            proof = await proved(on, made)
+        await upstream.stop()
+        assert (proof.refused, proof.unsent, proof.attempts) == (0, 1, 0)
+
+    run(main)
 
 
 def test_without_a_boundary_nothing_is_proved(run: Run, tmp_path: Path) -> None:

@@ -83,6 +83,13 @@ def test_a_mistake_is_named(rest: str, said: str) -> None:
     assert any(said in problem for problem in found), found
 
 
+def test_a_name_that_nobody_has_is_warned_of() -> None:
+    text = QUOTA + 'measure = "requests"\namount = 1\nwindow = "day"\ndeployments = ["b"]\nmodels = ["a"]\n'
+    loaded = parse(BASE + text, file="f", folder=Path("/"), env={})
+    assert any('quotas[0].deployments: "b" is none of the policy' in line for line in loaded.warnings), loaded.warnings
+    assert not any("models" in line for line in loaded.warnings)
+
+
 def test_two_of_a_name() -> None:
     one = QUOTA + 'measure = "requests"\namount = 1\nwindow = "day"\n'
     assert any("named twice" in problem for problem in problems(one + one))

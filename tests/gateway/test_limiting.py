@@ -132,6 +132,44 @@ def test_a_limit_of_one_deployment_leads_to_the_next(run: Run, tmp_path: Path) -
     run(main)
 
 
+def test_a_fault_is_not_hidden_by_the_limit_of_the_next(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        dry = Limit(name="dry", measure="requests", amount=0, window="month", deployments=("d1",))
+        broken = whole(b'{"error":{"message":"it is broken"}}', "500 Oops")
+        async with held_to(tmp_path, (dry, CONCURRENCY), broken, second=whole(WHOLE["chat"])) as (on, ups):
+            answer = await on.call(PATHS["chat"], ask("chat"))
+            assert answer.status == 500 and "it is broken" in answer.body.decode()
+            assert (len(ups[0].seen), len(ups[1].seen)) == (1, 0)
+            assert (await settled(on, 1))["one"] == (0, 0)
+
+    run(main)
+
+
+def test_a_limit_of_a_deployment_counts_each_attempt_there(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        second = Limit(name="second", measure="requests", amount=2, window="month", deployments=("d1",))
+        each = Limit(name="each", measure="requests", amount=9, window="month", per=("model",))
+        broken = whole(b'{"error":{"message":"x"}}', "500 Oops")
+        async with held_to(tmp_path, (second, each, MINUTE), broken, second=whole(WHOLE["chat"])) as (on, _):
+            statuses = [(await on.call(PATHS["chat"], ask("chat"))).status for _ in range(3)]
+            assert statuses == [200, 200, 500]
+            found = await settled(on, 5)
+            assert found["second"] == (2, 0) and found["requests"] == (3, 0)
+
+    run(main)
+
+
+def test_several_answers_are_reserved_each(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        small = Limit(name="small", measure="output_tokens", amount=30, window="day")
+        async with held_to(tmp_path, (small,), whole(WHOLE["chat"])) as (on, _):
+            body = {**ask("chat"), "max_tokens": 10}
+            assert (await on.call(PATHS["chat"], {**body, "n": 4})).json["error"]["code"] == "limit_too_small"
+            assert (await on.call(PATHS["chat"], {**body, "n": 3})).status == 200
+
+    run(main)
+
+
 def test_a_tier_of_two_hundred_is_denied_one_after_the_other(
     run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

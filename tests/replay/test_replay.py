@@ -164,6 +164,8 @@ def test_what_was_not_ready_is_not_ready_again() -> None:
     assert (report.changed, report.replayed_nanousd) == (0, 45)
     resting = {"candidates": [{"deployment": "a", "rank": 2, "resting": "open"}], "winner": "b"}
     assert report_of(row(resting, deployment="b", amount_nanousd=45)).changed == 0
+    gone = {"candidates": [{"deployment": "a", "stage": "withdrawn", "refused": "gone"}], "winner": "b"}
+    assert report_of(row(gone, deployment="b", amount_nanousd=45)).changed == 0
 
 
 def test_the_key_s_boundary_holds_in_a_replay() -> None:

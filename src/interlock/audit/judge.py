@@ -20,8 +20,8 @@ from interlock.ledger import Outcome
 
 Verdict = Literal["inside", "outside", "unbounded", "unsent", "refused"]
 """inside: by its declaration, and nothing that was observed speaks against it. outside: it crossed. unbounded: no
-boundary was in force. unsent: no byte of it left the machine, or another's answer was given. refused: nobody was
-chosen, so nothing was sent."""
+boundary was in force. unsent: no byte of it left the machine, or another's answer was given. refused: nobody within
+the boundary could serve it, so nothing was sent."""
 
 _UNSENT = frozenset({"upstream_unreachable", "withdrawn", "upstream_auth"})
 """Errors of attempts of which nothing had been sent, where there is no peer either."""

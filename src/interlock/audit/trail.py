@@ -13,7 +13,7 @@ import msgspec
 from interlock.audit.judge import Crossing, Decided, Verdict, outside, was_unsent
 from interlock.datadir import DataDir
 from interlock.gateway import Policy
-from interlock.identity.value import Accepted, Left
+from interlock.identity.value import Accepted, Left, Tenant
 from interlock.ledger import Opened, Refused, Settled
 from interlock.ledger.reading import USAGE_TYPES, Event, decode
 from interlock.log import LogCorrupt, Stored
@@ -50,8 +50,11 @@ class Trail:
             if stored.record.type == "policy.adopted":
                 policy = msgspec.json.decode(stored.record.payload, type=Policy)
                 self._policies.setdefault(policy.version, policy)
+        self.tenants: set[str] = set()
         for stored in log.read_after("identity", 0):
             self._take_agreement(stored)
+            if stored.record.type == "tenant.created":
+                self.tenants.add(msgspec.json.decode(stored.record.payload, type=Tenant).name)
         self.unread = 0
         """Records of calls that this version cannot read."""
         self.broken: list[str] = []
@@ -132,8 +135,9 @@ class Trail:
                 peer="",
                 region="",
                 outcome="",
-                verdict="refused",
-                clause="; ".join(f"{c.deployment}: {c.refused}" for c in decided.candidates) or event.message,
+                verdict="refused" if event.code == "boundary_refused" else "unsent",
+                clause="; ".join(f"{c.deployment}: {c.refused}" for c in decided.candidates if c.refused)
+                or event.message,
                 observed=False,
             )
 

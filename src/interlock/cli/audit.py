@@ -10,6 +10,7 @@ from interlock.cli.client import data_dir
 from interlock.cli.output import Column, Progress, complain, number, say, say_json, table
 from interlock.clock import SystemClock
 from interlock.control.instants import rfc3339
+from interlock.errors import LocalError
 
 if TYPE_CHECKING:
     from interlock.audit import Crossing, Trail, Window
@@ -42,7 +43,9 @@ def prove(args: Any) -> int:
         say_json(proof)
     else:
         whose = f"of tenant {args.tenant}" if args.tenant else "of any tenant"
-        said = ("YES" if proof.left else "no") + ("" if proof.holds else ", BUT THE LOG DOES NOT HOLD")
+        said = ("YES" if proof.left else "no" if proof.attempts else "no (and no call was sent under one)") + (
+            "" if proof.holds else ", BUT THE LOG DOES NOT HOLD"
+        )
         say(f"did any byte {whose} leave its boundary? {said}", "")
         counts = {
             "under a boundary, and sent": proof.attempts,
@@ -50,7 +53,7 @@ def prove(args: Any) -> int:
             "  inside as declared; nothing observed": proof.declared_inside,
             "  outside": proof.outside,
             "refused: nobody within the boundary": proof.refused,
-            "not sent: no connection, withdrawn, or given from a cache": proof.unsent,
+            "not sent: limits, withdrawn, no connection, or given from a cache": proof.unsent,
             "under no boundary": proof.unbounded,
         }
         rows = [[name, number(count)] for name, count in counts.items()]
@@ -78,7 +81,10 @@ def _trail(args: Any) -> "Iterator[tuple[DataDir, Trail, Window]]":
         args.tenant,
     )
     with closing(SqliteLog(places.log)) as log:
-        yield places, Trail(places, log), window
+        trail = Trail(places, log)
+        if args.tenant and args.tenant not in trail.tenants:
+            raise LocalError(f"there is no tenant {args.tenant!r}", code="not_found", field="--tenant")
+        yield places, trail, window
 
 
 def _cells(line: "Crossing") -> list[str]:

@@ -31,6 +31,15 @@ def check(config: Config, notes: Notes) -> None:
     if policy.cache.url and not any(rule.cache for rule in policy.rules):
         notes.warning(("cache", "url"), "is used by no rule: one needs `cache`, e.g. cache = { ttl_s = 3600 }")
     _unused(policy, notes)
+    for index, quota in enumerate(policy.quotas):
+        models = {one.model for one in policy.deployments.values()}
+        for key, names, known in (
+            ("deployments", quota.deployments, policy.deployments),
+            ("models", quota.models, models),
+        ):
+            for name in names:
+                if name not in known:
+                    notes.warning(("quotas", index, key), f"{shown(name)} is none of the policy's{meant(name, known)}")
     for name in policy.reserve:
         if name:
             _known(notes, ("reserve", name), "tier", name, policy.tiers)

@@ -28,7 +28,7 @@ from interlock.gateway.relay import Relay
 from interlock.gateway.translate import Voice
 from interlock.gateway.way import Way
 from interlock.gateway.wire import Call, error_event, in_format
-from interlock.ledger import Format, Settled
+from interlock.ledger import Settled
 from interlock.limits import Denied
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Exchange:
         self.gateway = gateway
         self.policy = gateway.policy  # a newer one does not change a call that has begun
         self.head = head
-        self.call = call
+        self.call, self.format = call, call.format
         self.way = way
         self.conversation = conversation
         self.request_id = request_id
@@ -79,13 +79,9 @@ class Exchange:
         self.begun = False  # the client has the head of a stream
         self._spoken = False  # … and a word of the answer
         self._final: Callable[[], None] | None = None  # what ends the call if no further round does better
+        self._failure: Callable[[], None] | None = None  # the same, if limits deny whoever is left
         self.deadlines = Deadlines(self.policy.timeouts, gateway.loop.time(), stream=call.stream)
         """When `expire` is due."""
-
-    @property
-    def format(self) -> Format:
-        """The client's wire format."""
-        return self.call.format
 
     @property
     def hung_up(self) -> bool:
@@ -121,11 +117,14 @@ class Exchange:
 
     def denied(self, denied: Denied) -> None:
         """A limit does not let the attempt through, so nothing was opened: somebody else may be under another."""
-        if not self._another():
-            error, self.limits = self.gateway.limiting.error(self.format, denied)
-            if not self.attempts:
-                self.gateway.refused(self.request_id, self.call, self.way, error)
-            self._refuse(error)
+        if self._another() or (self._failure is not None and self._wait_for_round(self._failure)):
+            return
+        if self._failure is not None:  # what came before is the answer
+            self._failure()
+            return
+        error, self.limits = self.gateway.limiting.error(self.format, denied)
+        self.gateway.refused(self.request_id, self.call, self.way, error)
+        self._refuse(error)
 
     def not_opened(self, error: LogUnavailable) -> None:
         """The attempt could not be written down, so it was not sent."""
@@ -256,6 +255,7 @@ class Exchange:
                 self._later.append(attempt.deployment.name)
                 told_s = pause_s or 0.0
                 self._pause_s = told_s if self._pause_s is None else min(self._pause_s, told_s)
+            self._failure = final
             if self._another() or self._wait_for_round(final):
                 return
         final()

@@ -14,7 +14,7 @@ from interlock.gateway.wire import Call
 from interlock.ledger import PARENTS, Format, Price, Settled, amount, rates
 from interlock.limits import Actual, Claim, Denied, Held, Limiter, NeedsLease, headers
 from interlock.limits.headers import Style
-from interlock.units import TOKENS_PER_PRICE
+from interlock.units import TOKENS_PER_PRICE, usd
 
 if TYPE_CHECKING:
     from interlock.gateway.way import Way
@@ -67,6 +67,7 @@ class Limiting:
             output = self._reserve.get(way.routed.route.tier, self._reserve.get("", 0))
         if deployment.max_output is not None:
             output = min(output, deployment.max_output)
+        output *= call.choices
         return Claim(
             id=id,
             key=way.key.id,
@@ -124,7 +125,13 @@ class Limiting:
 
     def error(self, format: Format, denied: Denied) -> tuple[LocalError, bytes]:
         """What a client is told who is not let through, and the header lines that say when to come again."""
-        told = {"limit": denied.limit or "-", "measure": denied.measure, "asked": denied.asked, "left": denied.left}
+        money = denied.measure == "nanousd"
+        told = {
+            "limit": denied.limit or "-",
+            "measure": "usd" if money else denied.measure,
+            "asked": usd(denied.asked) if money else denied.asked,
+            "left": usd(denied.left) if money else denied.left,
+        }
         error = LocalError(_SAYS[denied.reason].format(**told), code=denied.code)
         return error, self.lines(format, denied)
 

@@ -135,7 +135,7 @@ class Limiter:
                 moved = True
                 generation, ends_ns, used, held, granted, others = unpack_row(buffer, target.byte)
             limit, at, measure = target.limit, target.at, target.measure
-            asked = amounts[measure]
+            asked = 1 if target.sends else amounts[measure]
             if asked is None:
                 return Denied(reason="unpriced", limit=limit.name, measure=limit.measure)
             capacity = self._share(limit, granted) if leased else limit.amount

@@ -11,6 +11,7 @@ KEY_BYTES = 16
 _SEEN_MAX = 16_384
 _TENANTS_OWN: tuple[Scope, ...] = ("principal", "session")
 """Scopes whose names tenants choose: the same name of two tenants is two values."""
+_PLACES: tuple[Scope, ...] = ("deployment", "model")
 _FILTERS = {"tenants": "tenant", "principals": "principal", "deployments": "deployment", "models": "model"}
 
 
@@ -34,11 +35,15 @@ class Names(Protocol):
 class Target:
     """One counter that a call counts against, and where this process last found it."""
 
-    __slots__ = ("at", "byte", "generation", "key", "limit", "measure", "scope")
+    __slots__ = ("at", "byte", "generation", "key", "limit", "measure", "scope", "sends")
 
     def __init__(self, limit: Limit, scope: tuple[tuple[Scope, str], ...]) -> None:
         self.limit = limit
         self.measure = MEASURES.index(limit.measure)
+        self.sends = limit.measure == "requests" and (
+            bool(limit.deployments or limit.models) or any(name in _PLACES for name, _ in scope)
+        )
+        """It counts what is sent to one place: each attempt, not each request."""
         self.scope = scope
         """The values of `limit.per`; a principal or session has its tenant before it."""
         self.key = counter_key(limit, scope)

@@ -24,6 +24,8 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     deployment: str = ""
     model: str = ""
     requests: int = 0
+    attempts: int = 0
+    """What was sent: of limits that are of a deployment or model these are the requests."""
     input_tokens: int = 0
     output_tokens: int = 0
     nanousd: int = 0
@@ -70,7 +72,7 @@ def restore(page: Page, limits: Sequence[Limit], spent: Iterable[Spent], now_ns:
     for one in spent:
         amounts = one.amounts
         for target in matcher.targets(one):
-            window, amount = target.limit.window, amounts[target.measure]
+            window, amount = target.limit.window, one.attempts if target.sends else amounts[target.measure]
             if amount and one.at_ns >= begin_ns(window, now_ns):
                 sums[target.key] = (target, sums.get(target.key, (target, 0))[1] + amount)
     for target, total in sums.values():

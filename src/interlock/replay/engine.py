@@ -28,6 +28,7 @@ READIES_MAX = 64
 CONVERSATIONS_MAX = 1 << 20
 _UNTOUCHED = frozenset({"embeddings", "count_tokens"})
 """Formats that no conversation is in."""
+_UNREADY = (b'"ready"', b'"resting"', b'"withdrawn"')
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _usage = msgspec.json.Decoder(dict[str, int]).decode
 
@@ -82,6 +83,7 @@ class Ready(NamedTuple):
     router: Router
     not_ready: Mapping[str, str]
     resting: Mapping[str, str]
+    withdrawn: Mapping[str, str]
 
 
 class Replay:
@@ -91,7 +93,7 @@ class Replay:
         """`boundaries`: names of the profiles of a tenant and a key (ids)."""
         self._policy = policy
         self._boundaries = boundaries
-        self._all_ready = Ready(Router(policy, _NOTHING), _NOTHING, _NOTHING)
+        self._all_ready = Ready(Router(policy, _NOTHING), _NOTHING, _NOTHING, _NOTHING)
         self._readies: dict[object, Ready] = {}
         self._talks: dict[tuple[str, str, str], Talk] = {}
         self._settling: list[Settling] = []
@@ -119,7 +121,9 @@ class Replay:
         route, talk = routed.route, self._talk(row, signals)
         if talk is not None and talk.held is not None and talk.held.deployment != route.winner:
             now_s = row.opened_at_ns // 1_000_000_000
-            route = kept(route, signals, self._policy, talk.held, now_s, ready.not_ready, ready.resting)
+            route = kept(
+                route, signals, self._policy, talk.held, now_s, ready.not_ready, ready.resting, (), ready.withdrawn
+            )
         if not route.winner:
             self.sums.refused(route.rule, route.code, _why(route), row.request_id)
             return
@@ -151,17 +155,19 @@ class Replay:
     def _ready(self, opened: bytes) -> "Ready":
         """By what was ready then, as far as the record says."""
         at = opened.rfind(b'"candidates"')
-        if opened.find(b'"ready"', at) < 0 and opened.find(b'"resting"', at) < 0:
+        if all(opened.find(word, at) < 0 for word in _UNREADY):
             return self._all_ready
         candidates = _seen(opened).decision.candidates
         not_ready = {c.deployment: c.refused for c in candidates if c.stage == "ready"}
         resting = {c.deployment: c.resting for c in candidates if c.resting}
-        state = (*not_ready.items(), "", *resting.items())
+        withdrawn = {c.deployment: c.refused for c in candidates if c.stage == "withdrawn"}
+        state = (*not_ready.items(), "", *resting.items(), "", *withdrawn.items())
         ready = self._readies.get(state)
         if ready is None:
             if len(self._readies) >= READIES_MAX:
                 self._readies.clear()
-            ready = self._readies[state] = Ready(Router(self._policy, not_ready, resting), not_ready, resting)
+            router = Router(self._policy, not_ready, resting, withdrawn)
+            ready = self._readies[state] = Ready(router, not_ready, resting, withdrawn)
         return ready
 
     def _talk(self, row: Past, signals: Signals) -> Talk | None:

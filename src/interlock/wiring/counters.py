@@ -62,6 +62,7 @@ def _spent(rows: Iterable[Past]) -> Iterator[Spent]:
             deployment=row.deployment,
             model=names.model,
             requests=int(row.attempt == 1),
+            attempts=1,
             input_tokens=max(usage.get("input", 0), 0),
             output_tokens=max(usage.get("output", 0), 0),
             nanousd=row.amount_nanousd or 0,

@@ -30,6 +30,8 @@ ATTACHMENT_TOKENS = 1_600
 """What Anthropic's rule, width x height / 750, gives for an image at the size it scales down to (1.15 megapixels)."""
 CHORE_OUTPUT_MAX = 256
 """Largest output limit, in tokens, of a chore."""
+CHOICES_MAX = 1_000
+"""More answers than any provider gives at once; such a number is the upstream's to judge."""
 MODEL_CHARS_MAX = 256
 SESSION_CHARS_MAX = 256
 
@@ -70,6 +72,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     """Holds reasoning of an earlier turn, so its seal may be another family's (translate/carrier.py)."""
     opening: str
     """The conversation, by how it begins (opening.py); empty: there is none."""
+    choices: int = 1
+    """Chat: how many answers are asked for (`n`)."""
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -116,6 +120,7 @@ def _chat(document: dict[str, Any], size: int) -> Call:
         session=_session(document.get("session_id")) or _metadata_session(document),
         includes_usage=_flag(options, "include_usage", "stream_options."),
         stream_options="stream_options" in document,
+        choices=n if type(n := document.get("n")) is int and 1 <= n <= CHOICES_MAX else 1,
     )
 
 
@@ -231,6 +236,7 @@ def _call(
     session: str,
     includes_usage: bool = False,
     stream_options: bool = False,
+    choices: int = 1,
 ) -> Call:
     model = document.get("model")
     if type(model) is not str or not 0 < len(model) <= MODEL_CHARS_MAX:
@@ -254,6 +260,7 @@ def _call(
         stream_options,
         seen.sealed,
         opening(format, document),
+        choices,
     )
 
 
