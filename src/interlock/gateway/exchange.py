@@ -78,8 +78,7 @@ class Exchange:
         self._joins = call.stream and way.routed.route.on_cut == "continue"
         self.begun = False  # the client has the head of a stream
         self._spoken = False  # … and a word of the answer
-        self._final: Callable[[], None] | None = None  # what ends the call if no further round does better
-        self._failure: Callable[[], None] | None = None  # the same, if limits deny whoever is left
+        self._final: Callable[[], None] | None = None  # what ends the call if nobody does better
         self.deadlines = Deadlines(self.policy.timeouts, gateway.loop.time(), stream=call.stream)
         """When `expire` is due."""
 
@@ -117,10 +116,10 @@ class Exchange:
 
     def denied(self, denied: Denied) -> None:
         """A limit does not let the attempt through, so nothing was opened: somebody else may be under another."""
-        if self._another() or (self._failure is not None and self._wait_for_round(self._failure)):
+        if self._another() or (self._final is not None and self._wait_for_round(self._final)):
             return
-        if self._failure is not None:  # what came before is the answer
-            self._failure()
+        if self._final is not None:  # what came before is the answer
+            self._final()
             return
         error, self.limits = self.gateway.limiting.error(self.format, denied)
         self.gateway.refused(self.request_id, self.call, self.way, error)
@@ -255,7 +254,7 @@ class Exchange:
                 self._later.append(attempt.deployment.name)
                 told_s = pause_s or 0.0
                 self._pause_s = told_s if self._pause_s is None else min(self._pause_s, told_s)
-            self._failure = final
+            self._final = final
             if self._another() or self._wait_for_round(final):
                 return
         final()
@@ -302,7 +301,7 @@ class Exchange:
         self.deadlines.begin_round()
         self._ranked = [name for name in self._later if self.gateway.lets(name)]
         self._later, self._pause_s = [], None
-        final, self._final = self._final, None
+        final = self._final
         assert final is not None
         if not (self._ranked and self._opens()):
             final()
@@ -349,6 +348,7 @@ class Exchange:
     def ended(self, code: str) -> None:
         """The exchange is over; `code` is empty if it was counted where the error was made."""
         self.gateway.closed(self, code)
+        self._final = None
         vars(self).pop("_attempt", None)  # which knows its exchange: a ring would hold both bodies until a collection
 
     # what may happen at any time: http.Running, and the sweep
