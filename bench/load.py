@@ -37,6 +37,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     upstream: str = "chat"
     """What the upstream speaks; another than the client's: only Interlock is asked, by the deployment's name."""
     seconds_max: int = 120
+    fresh: bool = False
+    """Each call begins a conversation of its own."""
 
     @property
     def units(self) -> int:
@@ -55,6 +57,7 @@ KINDS = (
     Kind(name="single", connections=1, requests=5_000),
     Kind(name="stream", connections=16, requests=600, stream=True),
     Kind(name="large", connections=16, requests=3_000, prompt_bytes=200_000),
+    Kind(name="fresh", connections=64, requests=15_000, fresh=True),
     *(Kind(name=f"{c} to {u}", connections=64, requests=15_000, client=c, upstream=u) for c, u in PAIRS),
     *(
         Kind(name=f"{c} to {u}, streamed", connections=16, requests=400, stream=True, client=c, upstream=u)
@@ -133,7 +136,8 @@ def upstream(directory: Path, spacing_ns: int = SPACING_NS) -> Iterator[int]:
 
 def request_bytes(target: Target, kind: Kind) -> bytes:
     """One raw call; but for `large`, with a body of 1.5 KB."""
-    prompt = (SENTENCE * (kind.prompt_bytes // len(SENTENCE) + 1))[: kind.prompt_bytes]
+    begins = "This is conversation 00000000. " if kind.fresh else ""
+    prompt = (begins + SENTENCE * (kind.prompt_bytes // len(SENTENCE) + 1))[: kind.prompt_bytes]
     system, user = "You are a careful engineer.", {"role": "user", "content": prompt}
     body = {"model": f"mock-{kind.upstream}" if kind.translated else target.model, "stream": kind.stream}
     if kind.client == "messages":

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.machine import LOAD_CORE, PROXY_CORE, BenchError, answers, free_port, pin, started, tree, wait_for
+from bench.policed import AGREEMENT, config_text
 
 HERE = Path(__file__).parent
 INSTALLED = HERE / ".peers"
@@ -125,26 +126,50 @@ def serve_command(directory: Path, *, config: Path | None) -> Serve:
 @contextlib.contextmanager
 def interlock(directory: Path, upstream_port: int) -> Iterator[Target]:
     """One worker on the proxy's core, everything beside it on the other; key, signals, rules, boundary, metering on."""
-    serve = serve_command(directory, config=interlock_config(directory, upstream_port))
+    with worker_of(directory, interlock_config(directory, upstream_port)) as (serve, worker, pids):
+        key = serve.cli("keys", "issue", "--tenant", "bench", "--name", "bench").strip()
+        session = {"x-interlock-session": "bench"}
+        yield interlock_target(serve, key, worker, pids, session, translates=True)
+
+
+@contextlib.contextmanager
+def policed(directory: Path, upstream_port: int) -> Iterator[Target]:
+    """The same with the whole policy plane on: bench/policed.py."""
+    config = directory / "interlock.toml"
+    config.write_text(config_text(upstream_port))
+    with worker_of(directory, config) as (serve, worker, pids):
+        serve.cli("tenants", "create", "bench", "--boundary", "by-source")
+        serve.cli("tenants", "accept", "bench", AGREEMENT)
+        under = ("--boundary", "careful", "--label", "env=prod")
+        key = serve.cli("keys", "issue", "--tenant", "bench", "--name", "bench", *under).strip()
+        yield interlock_target(serve, key, worker, pids, {}, translates=False)
+
+
+@contextlib.contextmanager
+def worker_of(directory: Path, config: Path) -> Iterator[tuple[Serve, int, tuple[int, ...]]]:
+    """A server that is ready: it, its worker, and all its processes."""
+    serve = serve_command(directory, config=config)
     log, worker_file = directory / "interlock.log", serve.data / "run/worker-0.pid"
     with started(serve.command, core=LOAD_CORE, log=log, env=serve.env) as process:
         ready_url = f"http://127.0.0.1:{serve.port}/readyz"
         wait_for("interlock", lambda: worker_file.exists() and answers(ready_url), process, log, 20)
-        key = serve.cli("keys", "issue", "--tenant", "bench", "--name", "bench").strip()
         worker = int(worker_file.read_text())
         pin(worker, PROXY_CORE)
-        yield Target(
-            port=serve.port,
-            headers={
-                "authorization": f"Bearer {key}",
-                "x-interlock-mode": "edit",
-                "x-interlock-session": "bench",
-            },
-            model="auto",
-            translates=True,
-            worker_pids=(worker,),
-            all_pids=tuple(tree(process.pid)),
-        )
+        yield serve, worker, tuple(tree(process.pid))
+
+
+def interlock_target(
+    serve: Serve, key: str, worker: int, pids: tuple[int, ...], headers: Mapping[str, str], *, translates: bool
+) -> Target:
+    """What the load needs to know of it."""
+    return Target(
+        port=serve.port,
+        headers={"authorization": f"Bearer {key}", "x-interlock-mode": "edit", **headers},
+        model="auto",
+        translates=translates,
+        worker_pids=(worker,),
+        all_pids=pids,
+    )
 
 
 @contextlib.contextmanager
@@ -223,6 +248,7 @@ PEERS = (
     Peer(name="nginx", start=nginx),
     Peer(name="bare", start=bare),
     Peer(name="interlock", start=interlock),
+    Peer(name="policed", start=policed),
     Peer(name="portkey", start=portkey, scale=3),
     Peer(name="litellm", start=litellm, scale=30),
 )

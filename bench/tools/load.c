@@ -2,11 +2,13 @@
  *
  *     load PORT CONNECTIONS REQUESTS SECONDS_MAX MARKER COUNT END < request
  *
- * The request is read from standard input as raw HTTP. An answer is right if its status is 200, its framing ends where it
+ * The request is read from standard input as raw HTTP. Where it says "conversation 00000000", each request has a number of
+ * its own instead of the zeros. An answer is right if its status is 200, its framing ends where it
  * should, its body holds MARKER exactly COUNT times, and END. Prints one JSON object; exit 1 if any answer was wrong. */
 #include "net.h"
 
-enum { CAPACITY = 1 << 17, REQUEST_MAX = 1 << 20, BATCH = 256, ERRORS_MAX = 50 };
+enum { CAPACITY = 1 << 17, REQUEST_MAX = 1 << 20, BATCH = 256, ERRORS_MAX = 50, DIGITS = 8 };
+static const char CONVERSATION[] = "conversation ";
 
 typedef struct {
     int fd, chunked;
@@ -14,6 +16,7 @@ typedef struct {
     size_t length, head;      /* bytes held; bytes of the head, 0 while it is incomplete */
     size_t at, body, left;    /* chunked: where to read on, where the decoded body ends, bytes left of this chunk */
     int64_t start_ns;
+    char number[DIGITS + 1];
     char buffer[CAPACITY];
 } conn;
 
@@ -21,7 +24,7 @@ static struct {
     int epoll, port, connections, marker_count;
     long requests, started, done, errors, reads, reconnects;
     const char *marker, *end;
-    char request[REQUEST_MAX], first_error[240];
+    char request[REQUEST_MAX], first_error[240], *number; /* of the conversation; NULL: all requests are the same */
     size_t request_length;
     int64_t *latency_ns;
 } run;
@@ -29,6 +32,7 @@ static struct {
 /* Sends what is left of the request; what the kernel does not take at once goes when it says so. */
 static void send_on(conn *c) {
     int waited = c->sent > 0;
+    if (run.number) memcpy(run.number, c->number, DIGITS);
     ssize_t sent = send(c->fd, run.request + c->sent, run.request_length - c->sent, MSG_NOSIGNAL);
     if (sent < 0 && errno == EAGAIN) sent = 0;
     if (sent < 0 && errno != EPIPE && errno != ECONNRESET) die("send");
@@ -43,6 +47,7 @@ static void send_request(conn *c) {
     if (run.started++ >= run.requests) return;
     c->sent = c->length = c->head = c->at = c->body = c->left = 0;
     c->chunked = 0;
+    snprintf(c->number, sizeof c->number, "%0*ld", DIGITS, run.started % 100000000);
     c->start_ns = now_ns();
     send_on(c);
 }
@@ -160,6 +165,8 @@ int main(int argc, char **argv) {
     run.port = atoi(argv[1]), run.connections = atoi(argv[2]), run.requests = atol(argv[3]);
     run.marker = argv[5], run.marker_count = atoi(argv[6]), run.end = argv[7];
     run.request_length = fread(run.request, 1, sizeof run.request, stdin);
+    char *said = memmem(run.request, run.request_length, CONVERSATION, sizeof CONVERSATION - 1);
+    if (said && !memcmp(said + sizeof CONVERSATION - 1, "00000000", DIGITS)) run.number = said + sizeof CONVERSATION - 1;
     run.latency_ns = calloc((size_t)run.requests + 1, sizeof *run.latency_ns);
     run.epoll = epoll_create1(0);
     conn *conns = calloc((size_t)run.connections, sizeof *conns);

@@ -17,7 +17,7 @@ from interlock.config.load import read
 from interlock.config.reading import Notes
 from interlock.errors import ConfigError
 from interlock.gateway import Facts, Policy, Signals, version_of
-from interlock.gateway.routing import matches
+from interlock.gateway.rules import matches
 from interlock.ledger import Step
 
 FULL = (Path(__file__).parent / "full.toml").read_text()

@@ -1,13 +1,18 @@
 """The boundary against a plain restatement of it, and: knowing less never lets more through."""
 
+from itertools import product
+from random import Random
+
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interlock.gateway.boundary import refusal
-from interlock.gateway.policy import Facts, Profile
+from interlock.gateway.boundary import KINDS_MAX, Refusals, refusal
+from interlock.gateway.policy import Deployment, Facts, Profile
 
+Kind = tuple[tuple[str, ...], str, tuple[str, ...], tuple[str, ...]]
+"""Profiles in force, source, accepted, sensitive."""
 PLACES = st.sampled_from(["eu", "us", "de"])
 FLAG = st.sampled_from([None, True, False])
 FACTS = st.builds(
@@ -101,3 +106,59 @@ def test_the_edges_are_inside() -> None:
     assert refusal(Facts(retention_days=0), [Profile(name="p", retention_days_max=0)]) == ""
     assert refusal(Facts(local=True), [Profile(name="p", geographies=("eu",), local_only=True)]) == ""
     assert refusal(Facts(), [Profile(name="p", human_review=True, training=True)]) == ""
+
+
+WORDS = [(), ("a",), ("b",), ("a", "b")]
+ASKING = st.builds(
+    Profile,
+    name=st.just(""),
+    geographies=st.none() | st.just(("eu",)),
+    sources=st.none() | st.just({"de": ("source",), "*": ("us",)}),
+    sensitive=st.sampled_from([None, "local"]),
+)
+CALLS = list(product([(), ("p0",), ("p1",), ("p0", "p1"), ("p1", "p0")], ["", "de", "us"], WORDS, WORDS))
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(st.builds(msgspec.structs.replace, FACTS, agreements=st.sampled_from(WORDS)), min_size=1, max_size=3),
+    st.lists(ASKING, min_size=2, max_size=2),
+    st.randoms(use_true_random=False),
+)
+def test_what_is_remembered_is_what_would_be_judged(
+    facts: list[Facts], profiles: list[Profile], chance: Random
+) -> None:
+    place = Deployment(name="", provider="o", base_url="http://h", model="m", family="f", formats=("chat",))
+    deployments = {f"d{n}": msgspec.structs.replace(place, name=f"d{n}", facts=one) for n, one in enumerate(facts)}
+    named = {f"p{n}": msgspec.structs.replace(profile, name=f"p{n}") for n, profile in enumerate(profiles)}
+    refusals = Refusals(deployments, named)
+    for in_force, source, accepted, sensitive in chance.sample(CALLS, len(CALLS)):
+        found = refusals.of(in_force, source, accepted, sensitive)
+        assert len(refusals._known) <= KINDS_MAX
+        for name, deployment in deployments.items():
+            under = [named[one] for one in in_force]
+            assert found[name] == refusal(deployment.facts, under, source, accepted, sensitive)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ((("p0",), "de", ("a",), ()), (("p0",), "us", ("a",), ())),
+        ((("p0",), "de", ("a",), ()), (("p0",), "de", (), ())),
+        ((("p0",), "de", ("a",), ()), (("p0",), "de", ("a",), ("card",))),
+        ((("p0",), "us", ("a",), ()), ((), "us", ("a",), ())),
+        ((("p0", "p1"), "us", ("a",), ()), (("p1", "p0"), "us", ("a",), ())),
+    ],
+)
+def test_nothing_that_is_judged_is_forgotten(one: Kind, other: Kind) -> None:
+    """Two calls that differ in one thing that counts: the memory must tell them apart, either one first."""
+    facts = Facts(geographies=("de",), agreements=("a",))
+    place = Deployment(name="d", provider="o", base_url="h", model="m", family="f", formats=("chat",), facts=facts)
+    rule = Profile(name="", sources={"de": ("source",), "*": ("us",)}, sensitive="local")
+    named = {name: msgspec.structs.replace(rule, name=name) for name in ("p0", "p1")}
+    told = [refusal(facts, [named[name] for name in kind[0]], *kind[1:]) for kind in (one, other)]
+    assert told[0] != told[1]
+    for kinds in ((one, other), (other, one)):
+        refusals = Refusals({"d": place}, named)
+        found = {kind: refusals.of(*kind)["d"] for kind in kinds}
+        assert [found[one], found[other]] == told

@@ -66,6 +66,51 @@ def test_the_memory_is_bounded(policy: Policy, calls: list[Signals]) -> None:
         router_module.KINDS_MAX = most
 
 
+@given(policies(), st.lists(SIGNALS, min_size=8, max_size=20))
+def test_many_candidates_are_forgotten_sooner(policy: Policy, calls: list[Signals]) -> None:
+    router = Router(policy, {})
+    most, router_module.CANDIDATES_MAX = router_module.CANDIDATES_MAX, 4
+    try:
+        for number, signals in enumerate(calls):
+            made_up = msgspec.structs.replace(signals, mode=f"m{number}")
+            assert router.route(made_up, ()).route == decide(made_up, policy, (), {})
+            assert sum(len(known.route.candidates) for known in router._known.values()) < 4 + len(policy.deployments)
+    finally:
+        router_module.CANDIDATES_MAX = most
+
+
+def test_what_was_forgotten_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Deployment(name="d", provider="o", base_url="http://h", model="m", family="f", formats=("chat",))
+    tiers = {"t": Tier(name="t", deployments=("d",))}
+    policy = Policy(version="v", deployments={"d": place}, tiers=tiers, rules=(), profiles={}, default_tier="t")
+    monkeypatch.setattr(router_module, "CANDIDATES_MAX", 3)
+    router, held = Router(policy, {}), []
+    for number in range(7):
+        router.route(msgspec.structs.replace(BASE, mode=f"m{number}"), ())
+        held.append(len(router._known))
+    assert held == [1, 2, 3, 1, 2, 3, 1]
+
+
+def test_conversations_among_equals_share_their_few_orders() -> None:
+    equals = {f"d{number}": number + 1 for number in range(3)}
+    place = Deployment(name="", provider="o", base_url="http://h", model="m", family="f", formats=("chat",))
+    policy = Policy(
+        version="v",
+        deployments={name: msgspec.structs.replace(place, name=name) for name in equals},
+        tiers={"t": Tier(name="t", deployments=tuple(equals), spread=(equals,))},
+        rules=(),
+        profiles={},
+        default_tier="t",
+    )
+    router, routes = Router(policy, {}), []
+    for number in range(200):
+        signals = msgspec.structs.replace(BASE, conversation=f"{number:024x}")
+        routes.append(router.route(signals, ()))
+        assert routes[-1].route == decide(signals, policy, (), {})
+    assert len({id(routed) for routed in routes[1:]}) == 6
+    assert len(router._known) == 7, "the orders, and what says that order matters"
+
+
 BASE = Signals(format="chat", model="x", tenant="acme", principal="p", labels={"team": "a"}, input_tokens=5)
 CLAUSES: dict[str, tuple[When, dict[str, object]]] = {
     "format": (When(format=("messages",)), {"format": "messages"}),

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from tests.gateway.policies import BOUNDARIES, NOT_READY, SIGNALS, WHEN, policies
 
 from interlock.gateway.policy import Deployment, Facts, Policy, Profile, Rule, Tier, When
-from interlock.gateway.routing import decide, matches, serves
+from interlock.gateway.routing import decide, serves
+from interlock.gateway.rules import matches
 from interlock.gateway.signals import Signals
 from interlock.ledger import Format
 

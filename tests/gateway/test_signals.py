@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from interlock.errors import LocalError
 from interlock.gateway.policy import Policy, Rule, Tier, When
-from interlock.gateway.signals import Signals, known_modes, names_route, read_signals, unknown_signals
+from interlock.gateway.signals import Signals, names_route, read_signals, unknown_signals
 from interlock.gateway.wire import Call, read
 from interlock.identity import Key
 
@@ -103,4 +103,4 @@ def test_what_the_policy_has_no_word_for(mode: str, model: str, unknown: tuple[s
     signals = Signals(format="chat", model=model, tenant="acme", principal="p", mode=mode)
     assert unknown_signals(signals, POLICY) == unknown
     assert names_route(model, POLICY) is not any(u.startswith("model:") for u in unknown)
-    assert known_modes(POLICY) == {"plan", "code"}
+    assert POLICY.indexed.modes == {"plan", "code"}

@@ -3,18 +3,23 @@
 This judges declarations. What was *observed* (peer addresses, returned geography) is recorded when an attempt settles.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from interlock.gateway.places import around, country
-from interlock.gateway.policy import Facts, Profile
+
+if TYPE_CHECKING:
+    from interlock.gateway.policy import Deployment, Facts, Profile
 
 SOURCE, COUNTRY, ANYWHERE = "source", "country", "*"
 """What a profile's `sources` may name beside places."""
+KINDS_MAX = 64
+"""Of calls, by what is looked at beside the deployment. What was found in a call is a part of it."""
 
 
 def refusal(
-    facts: Facts,
-    profiles: Sequence[Profile],
+    facts: "Facts",
+    profiles: Sequence["Profile"],
     source: str = "",
     accepted: Collection[str] = (),
     sensitive: Collection[str] = (),
@@ -36,7 +41,49 @@ def refusal(
     return ""
 
 
-def _clause(facts: Facts, profile: Profile, source: str, sensitive: Collection[str]) -> str:
+class Refusals:
+    """A policy's deployments, judged once for all calls of a kind."""
+
+    def __init__(self, deployments: Mapping[str, "Deployment"], profiles: Mapping[str, "Profile"]) -> None:
+        self._deployments = deployments
+        self._profiles = profiles
+        self._known: dict[tuple[tuple[str, ...], str, tuple[str, ...], tuple[str, ...]], Mapping[str, str]] = {}
+
+    def of(
+        self, in_force: tuple[str, ...], source: str, accepted: tuple[str, ...], sensitive: tuple[str, ...]
+    ) -> Mapping[str, str]:
+        """`refusal` by deployment, under the profiles named. Raises: KeyError: the policy has no such profile."""
+        kind = (in_force, source, accepted, sensitive)
+        found = self._known.get(kind)
+        if found is None:
+            if len(self._known) >= KINDS_MAX:
+                self._known.clear()
+            profiles = [self._profiles[name] for name in in_force]
+            found = self._known[kind] = _Judged(self._deployments, profiles, source, accepted, sensitive)
+        return found
+
+
+class _Judged(dict[str, str]):
+    """Fills itself."""
+
+    def __init__(
+        self,
+        deployments: Mapping[str, "Deployment"],
+        profiles: Sequence["Profile"],
+        source: str,
+        accepted: Collection[str],
+        sensitive: Collection[str],
+    ) -> None:
+        super().__init__()
+        self._deployments = deployments
+        self._by = profiles, source, accepted, sensitive
+
+    def __missing__(self, name: str) -> str:
+        why = self[name] = refusal(self._deployments[name].facts, *self._by)
+        return why
+
+
+def _clause(facts: "Facts", profile: "Profile", source: str, sensitive: Collection[str]) -> str:
     if profile.local_only and not facts.local:
         return "local_only: the deployment is not declared local"
     if profile.sensitive and sensitive and not facts.local:
@@ -59,7 +106,7 @@ def _clause(facts: Facts, profile: Profile, source: str, sensitive: Collection[s
     return ""
 
 
-def _outside(facts: Facts, allowed: Sequence[str]) -> str:
+def _outside(facts: "Facts", allowed: Sequence[str]) -> str:
     """Why the deployment's places are not all within the allowed ones."""
     if not facts.geographies:
         # What never leaves the operator's machines is where the operator is; a remote place must be declared.
@@ -70,7 +117,7 @@ def _outside(facts: Facts, allowed: Sequence[str]) -> str:
     return f"{', '.join(outside)} outside {', '.join(allowed) or '(none allowed)'}" if outside else ""
 
 
-def _elsewhere(facts: Facts, sources: dict[str, tuple[str, ...]], source: str) -> str:
+def _elsewhere(facts: "Facts", sources: dict[str, tuple[str, ...]], source: str) -> str:
     """Why a call from `source` may not be processed at the deployment's places."""
     if facts.local and not facts.geographies:
         return ""

@@ -4,6 +4,7 @@
 the same value. It names credentials, it never contains them.
 """
 
+from functools import cached_property
 from typing import Literal
 
 import msgspec
@@ -11,6 +12,8 @@ import msgspec
 from interlock.caching import Caching
 from interlock.caching import Settings as CacheSettings
 from interlock.credentials import Credential
+from interlock.gateway.boundary import Refusals
+from interlock.gateway.rules import Rules
 from interlock.guard import Pattern
 from interlock.ledger import Format, Price
 from interlock.limits import Limit
@@ -224,7 +227,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """A whole (not streamed) answer."""
 
 
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
+class Policy(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One version of everything."""
 
     version: str
@@ -255,6 +258,16 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     cache_facts: Facts = Facts()
     """What is declared about where the cache's server keeps answers: a boundary judges it as it does a deployment."""
     limits: Limits = Limits()
+
+    @cached_property
+    def indexed(self) -> Rules:
+        """The rules, by what they ask. No field: made when it is first asked for, as what follows."""
+        return Rules(self.rules)
+
+    @cached_property
+    def refusals(self) -> Refusals:
+        """The deployments, as its boundaries judge them."""
+        return Refusals(self.deployments, self.profiles)
 
 
 def version_of(policy: Policy) -> str:

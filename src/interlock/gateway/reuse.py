@@ -34,7 +34,7 @@ def reuse_of(route: Route, signals: Signals, policy: Policy, accepted: Collectio
     Args:
         accepted: agreements that the tenant has accepted.
     """
-    rule = next((rule.cache for rule in policy.rules if rule.name == route.cache), None) if route.cache else None
+    rule = policy.indexed.named[route.cache].cache if route.cache in policy.indexed.named else None
     names = sorted(one.deployment for one in route.candidates if one.stage in ("", "ready"))
     if rule is None or not names:
         return None

@@ -14,11 +14,13 @@ import msgspec
 from interlock.gateway.affinity import Held
 from interlock.gateway.policy import Policy
 from interlock.gateway.reuse import Reuse, reuse_of
-from interlock.gateway.routing import Route, decide, kept
+from interlock.gateway.routing import Route, decide, kept, order
 from interlock.gateway.signals import Signals
 
 KINDS_MAX = 4096
 """Clients choose model names and modes; a memory of them must not grow with what they make up."""
+CANDIDATES_MAX = 1 << 16
+"""Of all routes remembered, some 100 bytes each: many equals have more orders than there are conversations."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -53,18 +55,20 @@ class Router:
         self._resting = resting
         self._withdrawn = withdrawn
         self._known: dict[Any, Routed] = {}
+        self._candidates = 0  # of what is known
         self.edges = _edges(policy)
         """Input sizes at which a route may change."""
         self.era = object()
         """This router, for who remembers its routes and must not keep it alive."""
-        self.spreads = any(tier.spread for tier in policy.tiers.values())
+        self._spread = {name: tier for name, tier in policy.tiers.items() if tier.spread}
+        self.spreads = bool(self._spread)
         """Whether a route depends on which conversation it is."""
         whens = [rule.when for rule in policy.rules]
         self._by_who = any(w.tenant is not None or w.principal is not None or w.labels is not None for w in whens)
 
     def route(self, signals: Signals, boundaries: Sequence[str], accepted: Sequence[str] = ()) -> Routed:
         """As `decide`."""
-        kind = (
+        kind: Any = (
             signals.format,
             signals.model,
             signals.mode,
@@ -81,14 +85,19 @@ class Router:
             signals.source,
             signals.sensitive,
             (signals.tenant, signals.principal, *sorted(signals.labels.items())) if self._by_who else None,
-            (signals.session, signals.conversation) if self.spreads else None,
         )
         routed = self._known.get(kind)
+        if routed is not None and routed.route.tier in self._spread:
+            # Perhaps another conversation's. All that is its own is the order; few equals have few.
+            kind = (kind, order(self._spread[routed.route.tier], signals))
+            routed = self._known.get(kind)
         if routed is None:
-            if len(self._known) >= KINDS_MAX:
+            if len(self._known) >= KINDS_MAX or self._candidates >= CANDIDATES_MAX:
                 self._known.clear()
+                self._candidates = 0
             route = decide(signals, self._policy, boundaries, self._not_ready, self._resting, accepted, self._withdrawn)
             routed = self._known[kind] = self._routed(route, signals, accepted)
+            self._candidates += len(route.candidates)
         return routed
 
     def kept(self, routed: Routed, signals: Signals, held: Held, now_s: int, accepted: Sequence[str] = ()) -> Routed:

@@ -5,16 +5,15 @@ clock, randomness or I/O here: the same arguments give the same decision.
 """
 
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
+from itertools import count
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from interlock.gateway.affinity import Affinity, Held, weigh
-from interlock.gateway.boundary import refusal
-from interlock.gateway.policy import Deployment, Policy, Profile, Tier, When
+from interlock.gateway.policy import Deployment, Policy, Rule, Tier
 from interlock.gateway.signals import Signals, names_route, unknown_signals
 from interlock.gateway.spread import spread
 from interlock.ledger import Format
@@ -24,7 +23,6 @@ Stage = Literal["", "boundary", "withdrawn", "shape", "ready"]
 
 _TRANSLATED: frozenset[Format] = frozenset({"chat", "responses", "messages"})
 _COUNT: Format = "count_tokens"  # where the deployment cannot count, the gateway estimates
-_FLAGS = ("tools", "tool_result", "images", "reasoning", "schema", "stream", "chore")
 _NEEDS = ("tools", "images", "reasoning", "schema")
 """Signals that ask for a capability of the same name."""
 
@@ -98,36 +96,46 @@ def decide(
         accepted: agreements that the tenant has accepted.
         withdrawn: deployments that the operator lets nobody use, and why.
     """
-    rule, tier, names = _route(signals, policy)
+    first = policy.indexed.first(signals)
+    rule, tier, names = _route(signals, policy, first)
     in_force = tuple(dict.fromkeys(name for name in (policy.boundary, *boundaries) if name))
     refused = policy.unknown_model == "refuse" and not names_route(signals.model, policy)
     missing = next((name for name in in_force if name not in policy.profiles), None)
-    profiles = [policy.profiles[name] for name in in_force if name in policy.profiles]
-    candidates: list[Candidate] = []
-    well = rested = 0
-    for name in () if refused else names:
-        candidate = _candidate(name, signals, policy, profiles, accepted, not_ready, resting, withdrawn)
-        if missing:
-            why = f"boundary {missing}: no such profile"
-            candidate = Candidate(deployment=name, stage="boundary", refused=why)
-        well += not (candidate.refused or candidate.resting)
-        rested += bool(candidate.resting)
-        rank = 0 if candidate.refused else -rested if candidate.resting else well
-        candidates.append(msgspec.structs.replace(candidate, rank=rank))
-    if rested:
-        candidates = [msgspec.structs.replace(c, rank=well - c.rank) if c.rank < 0 else c for c in candidates]
+    if refused:
+        names = ()
+    if missing:
+        verdicts = [_Verdict("boundary", f"boundary {missing}: no such profile")] * len(names)
+    else:
+        refusals = policy.refusals.of(in_force, signals.source, tuple(accepted), signals.sensitive)
+        verdicts = [_verdict(name, signals, policy, refusals, not_ready, resting, withdrawn) for name in names]
+    candidates = _ranked(names, verdicts)
+    winner = next((c.deployment for c in candidates if c.rank == 1), "")
     return Route(
         policy=policy.version,
         rule=rule,
         tier=tier,
         boundary=in_force,
-        candidates=tuple(candidates),
-        winner=next((c.deployment for c in candidates if c.rank == 1), ""),
-        code="model_unknown" if refused else "" if well + rested else _code(candidates),
+        candidates=candidates,
+        winner=winner,
+        code="model_unknown" if refused else "" if winner else _code(candidates),
         unknown=unknown_signals(signals, policy),
-        on_cut=next((r.on_cut for r in policy.rules if r.name == rule), "error"),
-        cache=_caching_rule(signals, policy),
+        on_cut=policy.indexed.named[rule].on_cut if rule in policy.indexed.named else "error",
+        cache=first.name if first is not None and first.cache is not None else "",
     )
+
+
+def _ranked(names: Sequence[str], verdicts: Sequence["_Verdict"]) -> tuple[Candidate, ...]:
+    """The well first, then those that rest, both in their order."""
+    well = count(1)
+    rested = count(1 + sum(not (verdict.why or verdict.resting) for verdict in verdicts))
+    return tuple(
+        _candidate(name, verdict, 0 if verdict.why else next(rested if verdict.resting else well))
+        for name, verdict in zip(names, verdicts, strict=True)
+    )
+
+
+def _candidate(name: str, verdict: "_Verdict", rank: int = 0) -> Candidate:
+    return Candidate(deployment=name, rank=rank, stage=verdict.stage, refused=verdict.why, resting=verdict.resting)
 
 
 def kept(
@@ -157,8 +165,9 @@ def kept(
         affinity = Affinity(held_by=name, verdict="rule", over=route.winner)
     else:
         if candidate is None:
-            profiles = [policy.profiles[one] for one in route.boundary]
-            candidate = _candidate(name, signals, policy, profiles, accepted, not_ready, resting, withdrawn)
+            refusals = policy.refusals.of(route.boundary, signals.source, tuple(accepted), signals.sensitive)
+            verdict = _verdict(name, signals, policy, refusals, not_ready, resting, withdrawn)
+            candidate = _candidate(name, verdict)
             route = msgspec.structs.replace(route, candidates=(*route.candidates, candidate))
         if candidate.refused or candidate.resting:
             affinity = Affinity(held_by=name, verdict="unserved", over=route.winner)
@@ -171,7 +180,7 @@ def kept(
 
 def _may_save(rule: str, policy: Policy) -> bool:
     """Whether a conversation may stay outside of the tier that the rule wants."""
-    return next((r.switch for r in policy.rules if r.name == rule), "always") == "saving"
+    return rule in policy.indexed.named and policy.indexed.named[rule].switch == "saving"
 
 
 def _first(route: Route, name: str) -> Route:
@@ -184,79 +193,52 @@ def _first(route: Route, name: str) -> Route:
     return msgspec.structs.replace(route, candidates=candidates, winner=name)
 
 
-def _caching_rule(signals: Signals, policy: Policy) -> str:
-    first = next((rule for rule in policy.rules if matches(rule.when, signals)), None)
-    return first.name if first is not None and first.cache is not None else ""
-
-
-def _route(signals: Signals, policy: Policy) -> tuple[str, str, tuple[str, ...]]:
+def _route(signals: Signals, policy: Policy, first: Rule | None) -> tuple[str, str, tuple[str, ...]]:
     """(rule, tier, deployments in order)."""
     if signals.model in policy.tiers:
-        return "model", signals.model, _order(policy.tiers[signals.model], signals)
+        return "model", signals.model, order(policy.tiers[signals.model], signals)
     if signals.model in policy.deployments:
         return "model", "", (signals.model,)
-    for rule in policy.rules:
-        if matches(rule.when, signals):
-            return rule.name, rule.tier, _order(policy.tiers[rule.tier], signals)
-    return "default", policy.default_tier, _order(policy.tiers[policy.default_tier], signals)
+    rule, tier = ("default", policy.default_tier) if first is None else (first.name, first.tier)
+    return rule, tier, order(policy.tiers[tier], signals)
 
 
-def _order(tier: Tier, signals: Signals) -> tuple[str, ...]:
+def order(tier: Tier, signals: Signals) -> tuple[str, ...]:
+    """A tier's deployments, in the order of the call's conversation."""
     if not tier.spread:
         return tier.deployments
     return spread(tier.deployments, tier.spread, f"{signals.session}/{signals.conversation}")
 
 
-def matches(when: When, signals: Signals) -> bool:
-    """Whether all that the rule asks holds."""
-    if when.mode is not None and signals.mode not in when.mode:
-        return False
-    for flag in _FLAGS:
-        wanted = getattr(when, flag)
-        if wanted is not None and wanted is not getattr(signals, flag):
-            return False
-    if when.input_tokens_min is not None and signals.input_tokens < when.input_tokens_min:
-        return False
-    if when.input_tokens_max is not None and signals.input_tokens > when.input_tokens_max:
-        return False
-    if when.model is not None and not any(fnmatchcase(signals.model, pattern) for pattern in when.model):
-        return False
-    for names, value in (
-        (when.tenant, signals.tenant),
-        (when.principal, signals.principal),
-        (when.format, "messages" if signals.format == _COUNT else signals.format),  # counted where it would be sent
-    ):
-        if names is not None and value not in names:
-            return False
-    return when.labels is None or all(signals.labels.get(name) == value for name, value in when.labels.items())
+class _Verdict(NamedTuple):
+    """On a deployment that is not ranked yet, as on a candidate."""
+
+    stage: Stage = ""
+    why: str = ""
+    resting: str = ""
 
 
-def _candidate(
+def _verdict(
     name: str,
     signals: Signals,
     policy: Policy,
-    profiles: Sequence[Profile],
-    accepted: Sequence[str],
+    refusals: Mapping[str, str],
     not_ready: Mapping[str, str],
     resting: Mapping[str, str],
     withdrawn: Mapping[str, str],
-) -> Candidate:
-    """A deployment, not ranked yet."""
-    stage, why = _judge(policy.deployments[name], signals, profiles, accepted)
+) -> _Verdict:
+    stage, why = _judge(policy.deployments[name], signals, refusals[name])
     if name in withdrawn and stage != "boundary":
         stage, why = "withdrawn", withdrawn[name]
     if not why and name in not_ready:
         stage, why = "ready", not_ready[name]
-    return Candidate(deployment=name, stage=stage, refused=why, resting="" if why else resting.get(name, ""))
+    return _Verdict(stage, why, "" if why else resting.get(name, ""))
 
 
-def _judge(
-    deployment: Deployment, signals: Signals, profiles: Sequence[Profile], accepted: Sequence[str]
-) -> tuple[Stage, str]:
+def _judge(deployment: Deployment, signals: Signals, refusal: str) -> tuple[Stage, str]:
     """Why a deployment may not serve the call, the boundary first: what must not happen outranks what cannot."""
-    why = refusal(deployment.facts, profiles, signals.source, accepted, signals.sensitive)
-    if why:
-        return "boundary", why
+    if refusal:
+        return "boundary", refusal
     if not serves(deployment.formats, signals.format):
         return "shape", f"format: speaks {', '.join(deployment.formats)}, not {signals.format}"
     for need in _NEEDS:

@@ -108,16 +108,11 @@ def read_signals(
 def unknown_signals(signals: Signals, policy: Policy) -> tuple[str, ...]:
     """Which signals name something the policy has no word for, as `kind:value`. They take the default."""
     unknown = []
-    if signals.mode and signals.mode not in known_modes(policy):
+    if signals.mode and signals.mode not in policy.indexed.modes:
         unknown.append(f"mode:{signals.mode}")
     if not names_route(signals.model, policy):
         unknown.append(f"model:{signals.model}")
     return tuple(unknown)
-
-
-def known_modes(policy: Policy) -> frozenset[str]:
-    """Every mode that some rule names."""
-    return frozenset(mode for rule in policy.rules for mode in rule.when.mode or ())
 
 
 def names_route(model: str, policy: Policy) -> bool:
