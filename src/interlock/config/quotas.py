@@ -1,11 +1,11 @@
 """[[quotas]]: limits on what calls use; [reserve]; [server.sharing], [server.webhook]: who counts, who is told."""
 
 from typing import get_args
+from urllib.parse import urlsplit
 
-from interlock.config.addresses import read_address
 from interlock.config.credentials import Places, read_reference
 from interlock.config.prices import nanousd
-from interlock.config.reading import NAME, NAME_RULE, Table
+from interlock.config.reading import NAME, NAME_RULE, Table, shown
 from interlock.limits import Limit, Measure, Scope, Window, problems
 from interlock.limits.settings import Sharing, Warned
 from interlock.units import INT64_MAX
@@ -133,10 +133,17 @@ def read_webhook(table: Table, places: Places) -> Warned | None:
 
 
 def _url(table: Table, key: str, schemes: tuple[str, ...], rule: str) -> str:
+    """An address without a password in it, which would be logged."""
     value = table.take(key)
     if value is None:
         return ""
-    why = read_address(value, schemes)[1] if isinstance(value, str) else "it is not a string"
-    if why:
-        table.problem(key, f"{why}; expected {rule}")  # the value may hold a password or a token: never shown
-    return "" if why else str(value)
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else urlsplit("")
+        good = parts.scheme in schemes and bool(parts.hostname) and not parts.password and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        found = "a password in it" if isinstance(value, str) and "@" in value else shown(value)
+        table.problem(key, f"found {found}; expected {rule}, and no password (that is `credential`)")
+        return ""
+    return str(value)
