@@ -6,8 +6,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 # Debian packages that tests or benchmarks use, installed where that is possible. Without them what needs them says so.
-TEST_PACKAGES := curl openssl redis-server
+TEST_PACKAGES := bubblewrap curl git iproute2 openssl python3 redis-server
 BENCH_PACKAGES := nginx-light gcc libc6-dev
+
+# Where it is set, every server that a test starts would compile all of its modules again: two thirds of a start.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help run test soak check format bench clean
@@ -21,10 +24,13 @@ run: $(STAMP) ## install, fetch the local model, serve in the foreground
 
 test: $(STAMP) ## every test, end to end ones too
 	@$(call debian,$(TEST_PACKAGES))
-	$(BIN)/pytest --numprocesses=2 --dist=loadscope
+	@deploy/gvisor.sh $(BIN) 2>$(VENV)/gvisor.txt || echo "could not install: runsc (gVisor): $(VENV)/gvisor.txt" >&2
+	@$(BIN)/pytest --numprocesses=2 --dist=loadscope || \
+		{ code=$$?; test -x $(BIN)/runsc || sed 's/^/no runsc: /' $(VENV)/gvisor.txt >&2; exit $$code; }
 
-soak: $(STAMP) ## thousands of seeds and a storm of kills on the intake of events: half an hour
+soak: $(STAMP) ## thousands of seeds and examples, and a storm of kills on the intake of events: an hour
 	INTERLOCK_TEST_SEEDS=5000 $(BIN)/pytest tests/sim
+	INTERLOCK_TEST_EXAMPLES=1000 $(BIN)/pytest -n 2 tests/guard tests/gateway tests/rating tests/credits tests/ledger tests/limits
 	INTERLOCK_TEST_KILLS=20 INTERLOCK_TEST_BATCHES=500 INTERLOCK_TEST_BATCH=1000 $(BIN)/pytest tests/control/test_events.py -k kills
 
 check: $(STAMP) ## format, lint, layers, types, habits, doctests: no server is started

@@ -4,9 +4,14 @@ import functools
 import gc
 from collections.abc import Callable
 
+import hypothesis
 import pytest
+from tests.examples import EXAMPLES
 
 from interlock.testing.loops import LOOPS, run_on
+
+hypothesis.settings.register_profile("interlock", deadline=None, max_examples=EXAMPLES)  # a deadline is wall time
+hypothesis.settings.load_profile("interlock")
 
 
 def pytest_collection_finish() -> None:

@@ -1,5 +1,6 @@
 """Where things stand in a data directory. The names are part of the product: people back these up."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -21,8 +22,10 @@ class DataDir:
         """What checkpoints are signed with; mode 0600."""
         self.checkpoint_pub = root / "checkpoint.pub"
         """Its public half."""
+        self.session_secret = root / "session.secret"
+        """What tokens of sessions are signed with; mode 0600. Made anew if it is not there: those tokens end then."""
         self.log = root / "log.sqlite"
-        """Streams `identity` and `config`."""
+        """Streams `identity`, `config`, `tools`, `credits`, `billing` and their like."""
         self.journal = root / "journal"
         """Streams `usage/N`, `events/0` and `checkpoints`, a directory each."""
         self.ledger = root / "views" / "ledger.sqlite"
@@ -41,6 +44,16 @@ class DataDir:
         """A view of where conversations are: may be deleted while nothing runs."""
         self.limits = self.run / "limits"
         """What calls count against limits on."""
+        self.sessions = root / "sessions.sqlite"
+        """The logs of agents' sessions, and who holds which."""
+        self.blobs = root / "blobs"
+        """What was too large for a session's log, under its hash."""
+        self.workspaces = root / "workspaces"
+        """Agents' files, a directory each, and their snapshots."""
+        self.runtime_socket = self.run / "runtime.sock"
+        """Where the process that runs agents is asked."""
+        self.door = self.run / "door.sock"
+        """Where the door listens for workers."""
         self.machine = root / "machine.id"
         """A name that this machine keeps, among others that share limits with it."""
         self.config = root / "interlock.toml"
@@ -50,6 +63,19 @@ class DataDir:
         """Make the directories, readable by their owner alone."""
         for path in (self.root, self.journal, self.ledger.parent, self.models, self.run):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def read_session_secret(self) -> bytes:
+        """32 bytes, made by whoever asks first. Raises: OSError."""
+        if not self.session_secret.exists():
+            temporary = self.root / f".session.secret.{os.getpid()}"
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(os.urandom(32))
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):  # unlike a rename, this lets the first one stand
+                os.link(temporary, self.session_secret)
+            temporary.unlink()
+        return self.session_secret.read_bytes()
 
     @property
     def supervisor_lock(self) -> Path:
@@ -61,5 +87,5 @@ class DataDir:
         return self.run / f"metrics-{slot}"
 
     def pid(self, process: str) -> Path:
-        """The process id of `supervisor`, `control`, `local` or `worker-N`."""
+        """The process id of `supervisor`, `control`, `local`, `door` or `worker-N`."""
         return self.run / f"{process}.pid"

@@ -4,7 +4,9 @@
     ├── LocalError        fix the request; sending it again changes nothing
     │   └── ConfigError       many mistakes in one file, each with its place
     ├── RemoteError       something beyond us answered wrongly
+    │   ├── HandsUnavailable  no sandbox of the kind asked for can be had here
     │   └── TransientError    the same request may succeed later: retry it
+    │       ├── HandsLost         the sandbox is gone: provision another
     │       └── LogUnavailable    the log cannot be written: nothing was done
     └── UnknownOutcome    it may or may not have happened: retry with the same key
 
@@ -64,7 +66,13 @@ CODES: Mapping[str, Code] = MappingProxyType(
             429, "A limit is reached: x-interlock-limit names it, Retry-After says when to come again."
         ),
         "limit_too_small": Code(400, "The call alone is more than a limit allows (x-interlock-limit); ask for less."),
+        "credit_exhausted": Code(
+            402, "The prepaid account has not enough left for what the call may cost; x-interlock-limit names it."
+        ),
         "unpriced": Code(403, "Money is limited for this call, and the deployment has no price."),
+        "not_entitled": Code(
+            403, "The tenant's plan does not entitle it to the model; the message says to which it does."
+        ),
         "limits_unavailable": Code(
             503, "Nobody can say whether a limit allows the call (authority away, no room to count it); retry."
         ),
@@ -75,12 +83,22 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "upstream_closed": Code(502, "The upstream closed the connection before its answer was complete."),
         "upstream_auth": Code(502, "The upstream refused the gateway's own credential."),
         "upstream_error": Code(502, "The upstream answered with an error."),
+        # agents
+        "session_unknown": Code(404, "No session of that id is the key's tenant's."),
+        "session_moved": Code(409, "The session has moved on since what the request refers to; read it again."),
+        "approval_closed": Code(409, "The approval was answered, has expired, or is for other arguments."),
+        "hands_unavailable": Code(
+            503, "No sandbox of the kind asked for can be had here; `interlock doctor` says why."
+        ),
+        "tools_unavailable": Code(503, "No tool servers are configured here, or their process is starting; retry."),
+        "hands_lost": Code(503, "The sandbox is gone; the next command gets another."),
         # ourselves
         "log_unavailable": Code(503, "Usage cannot be recorded now (disk full?), so no new work is taken; retry."),
         "view_unavailable": Code(503, "A view of the log cannot be read or written now (disk full, damaged?); retry."),
         "view_corrupt": Code(500, "A file of a view is missing or was changed; the view is made again from the log."),
         "conflict": Code(409, "The same id already stands with other content, or the stream has moved on."),
         "period_closed": Code(409, "The period, or a part of it, is closed already; the message names what is."),
+        "wrong_state": Code(409, "That may not happen to it as it stands now; the message says what may."),
         "config_invalid": Code(400, "The configuration has mistakes; all are listed."),
         "log_corrupt": Code(500, "A record was changed, removed or reordered; the message names stream and sequence."),
         "internal": Code(500, "A defect in Interlock; the request id finds it in the log."),
@@ -127,10 +145,22 @@ class RemoteError(InterlockError):
     default_code = "upstream_error"
 
 
+class HandsUnavailable(RemoteError):
+    """No sandbox of the kind asked for can be had on this machine; never a weaker one instead."""
+
+    default_code = "hands_unavailable"
+
+
 class TransientError(RemoteError):
     """Retry the same request."""
 
     default_code = "upstream_unreachable"
+
+
+class HandsLost(TransientError):
+    """The sandbox is gone with all that ran in it; provision another."""
+
+    default_code = "hands_lost"
 
 
 class LogUnavailable(TransientError):

@@ -4,7 +4,7 @@ An entry multiplies first and divides once, half to even, in `amount_nanousd`. P
 `INT64_MAX` bounds what a record or an SQLite column may hold.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal, InvalidOperation
 
 NANO = 1_000_000_000
@@ -21,6 +21,31 @@ def divide_half_even(numerator: int, denominator: int) -> int:
     quotient, rest = divmod(numerator, denominator)
     twice = 2 * rest
     return quotient + (twice > denominator or (twice == denominator and quotient & 1))
+
+
+def spread(amount: int, weights: Sequence[int]) -> list[int]:
+    """Parts of `amount` in proportion to weights, by largest remainder: they sum to it, whatever its sign.
+
+    What the exact parts' floors leave goes to the largest remainders; of equal ones to the first. Where the weights sum
+    to 0 the parts are as equal as can be.
+    Raises: ValueError: there are none.
+    >>> spread(10, [1, 1, 1]), spread(-10, [1, 1, 1]), spread(5, [0, 0]), spread(10, [3, -1])
+    ([4, 3, 3], [-4, -3, -3], [3, 2], [15, -5])
+    """
+    if not weights:
+        raise ValueError("nothing to spread over")
+    total = sum(weights)
+    if not total:
+        weights, total = [1] * len(weights), len(weights)
+    if total < 0:
+        weights, total = [-weight for weight in weights], -total
+    size = abs(amount)
+    divided = [divmod(size * weight, total) for weight in weights]
+    parts = [part for part, _ in divided]
+    by_remainder = sorted(range(len(parts)), key=lambda i: (-divided[i][1], i))
+    for i in by_remainder[: size - sum(parts)]:
+        parts[i] += 1
+    return [-part for part in parts] if amount < 0 else parts
 
 
 def amount_nanousd(items: Iterable[tuple[int, int]]) -> int:

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from tests.proof.places import Place
 
-from interlock.cli.parser import BY
+from interlock.cli.readers import BY
 from interlock.ledger import DIMENSIONS, Opened, Refused, Settled
 from interlock.testing.control_process import ControlProcess, UsageWriter
 

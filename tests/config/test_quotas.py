@@ -114,10 +114,14 @@ def test_who_counts_and_who_is_told() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[server.sharing]\nurl = "http://h"', "server.sharing.url: found"),
-        ('[server.sharing]\nurl = "redis://u:secretword@h"', "server.sharing.url: found a password in it"),
+        ('[server.sharing]\nurl = "http://h"', "server.sharing.url: it has no redis or rediss"),
+        ('[server.sharing]\nurl = "redis://u:secretword@h"', "server.sharing.url: it holds a password"),
         ('[server.sharing]\nmachine = "a/b"', "server.sharing.machine: found"),
-        ('[server.webhook]\nurl = "ftp://h"\nsecret = { env = "P" }', "server.webhook.url: found"),
+        (
+            '[server.webhook]\nurl = "ftp://h"\nsecret = { env = "P" }',
+            "server.webhook.url: it has no http or https scheme",
+        ),
+        ('[server.webhook]\nurl = "https:///hooks/secretword"', "server.webhook.url: it has no http or https scheme"),
         ('[server.webhook]\nurl = "https://h"', "server.webhook.secret: nothing here"),
         (
             '[server.webhook]\nurl = "https://h"\nsecret = "secretword"',
@@ -129,3 +133,20 @@ def test_their_mistakes_are_named_and_no_secret_shown(text: str, said: Any) -> N
     found = problems(text)
     assert any(said in problem for problem in found), found
     assert "secretword" not in "".join(found)
+
+
+def test_which_balances_are_told() -> None:
+    hook = '[server.webhook]\nurl = "https://h/x"\nsecret = { env = "P" }\n'
+    server = read(hook + '[credits]\nwarn_below = ["10", "0.5"]\n').server
+    assert server.webhook is not None and server.webhook.below_nanousd == (10 * 10**9, 5 * 10**8)
+    plain = read(hook).server.webhook
+    assert plain is not None and plain.below_nanousd == ()
+    loaded = parse(BASE + '[credits]\nwarn_below = ["1"]\n', file="f", folder=Path("/"), env={})
+    assert any("credits.warn_below: nobody is told" in warning for warning in loaded.warnings)
+
+
+@pytest.mark.parametrize("value", ['["1", "10"]', '["1", "1"]', '["0"]', '["-1"]', '["much"]', "true", str([9] * 9)])
+def test_balances_are_amounts_each_less_than_the_one_before(value: str) -> None:
+    found = problems(f"[credits]\nwarn_below = {value}\n")
+    assert any("credits.warn_below: found" in problem and "expected at most 8 amounts" in problem for problem in found)
+    assert any("credits.below" in problem for problem in problems('[credits]\nbelow = ["1"]\n'))

@@ -76,7 +76,7 @@ MISTAKES = [
     (in_opus('base_url = "https:///v1"'), "base_url: it has no http or https scheme, or no host"),
     (
         in_opus('base_url = "https://me:hush@x/v1"'),
-        "base_url: it holds a user or password, which belong into `credential`",
+        "base_url: it holds a password, which belongs into `credential`",
     ),
     (in_opus('base_url = "https://x/v1?key=hush"'), "base_url: it has a query or fragment"),
     (in_opus('base_url = "https://x:99999/v1"'), "base_url: it is not a URL"),

@@ -27,5 +27,15 @@ def test_head_needs_what_get_needs(control: ControlProcess, tmp_path: Path) -> N
                 found.append(path)
             keyless = control.ask(method, filled, key="", port=control.api_port).status
             assert keyless == (200 if path == "/healthz" else 401)
-    assert refused_at["HEAD"] == refused_at["GET"] == ["/v1/periods", "/v1/erasures", "/v1/erasures/{id}"]
+    assert (
+        refused_at["HEAD"]
+        == refused_at["GET"]
+        == [
+            "/v1/periods",
+            "/v1/erasures",
+            "/v1/erasures/{id}",
+            "/v1/sessions",
+            "/v1/approvals",
+        ]
+    )
     assert control.ask("HEAD", "/v1/meters", key=reader, port=control.api_port).status == 200

@@ -7,7 +7,7 @@ numbers, addresses and what a model says differ from run to run: they are compar
 
 import os
 import re
-import select
+import selectors
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,11 +20,12 @@ _KINDS = tuple(
     (re.compile(pattern), kind)
     for pattern, kind in (
         (r"\bilk_[\w-]{43}(?!\w)", "SECRET"),
-        (r"\b(req|key|er)_[0-9a-f]{32}\b", r"\1_ID"),
+        (r"\b(req|key|er|ses|sbx)_[0-9a-f]{32}\b", r"\1_ID"),
         (r"\bchatcmpl-\w+", "UPSTREAM_ID"),
         (r"\bconv-[0-9a-f]{24}\b", "CONVERSATION"),
         (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
         (r"\bsha256:[0-9a-f]{16}\b", "VERSION"),
+        (r"\b[0-9a-f]{64}\b", "SHA256"),
         (r"\b[0-9a-f]{16}\b", "CHAIN"),
         (r"127\.0\.0\.1:\d+", "ADDRESS"),
         (r'"content":"(?:[^"\\]|\\.)*"', '"content":TEXT'),
@@ -34,7 +35,7 @@ _KINDS = tuple(
         (r"\s+", " "),
     )
 )
-_IDS = re.compile(r"\b(?:req|key)_[0-9a-f]{32}\b")
+_IDS = re.compile(r"\b(?:req|key|ses)_[0-9a-f]{32}\b")
 
 
 class Step(NamedTuple):
@@ -78,7 +79,7 @@ def same_shape(shown: list[str], printed: list[str]) -> bool:
 
 
 def ids(lines: list[str]) -> list[str]:
-    """Ids of requests and keys, in order, each time they are named."""
+    """Ids of requests, keys and sessions, in order, each time they are named."""
     return _IDS.findall("\n".join(lines))
 
 
@@ -107,7 +108,9 @@ class Terminal:
     def _more(self, deadline_ns: int, command: str, printed: bytes) -> bytes:
         assert self._shell.stdout is not None
         left_s = (deadline_ns - self._clock.monotonic_ns()) / 1e9
-        ready = select.select([self._shell.stdout], [], [], max(left_s, 0.0))[0]
+        with selectors.DefaultSelector() as waiting:  # select(2) takes no descriptor over 1023
+            waiting.register(self._shell.stdout, selectors.EVENT_READ)
+            ready = waiting.select(max(left_s, 0.0))
         more = os.read(self._shell.stdout.fileno(), 1 << 16) if ready else b""
         assert more, f"{command!r} did not end; it printed {printed.decode(errors='replace')!r}"
         return more

@@ -58,7 +58,7 @@ def test_the_session(server: Server, tmp_path: Path) -> None:
 
 def follow(step: Step, terminal: Terminal, server: Server, actual: dict[str, str]) -> None:
     """Type one command and compare; `actual` maps the ids that the README shows to those of this run."""
-    command = re.sub(r"\b(?:req|key)_[0-9a-f]{32}\b", lambda match: actual[match[0]], step.command)
+    command = re.sub(r"\b(?:req|key|ses)_[0-9a-f]{32}\b", lambda match: actual[match[0]], step.command)
     command = command.replace("127.0.0.1:8080", f"127.0.0.1:{server.port}")
     printed, status = terminal.type(command)
     assert status == 0, (command, printed)

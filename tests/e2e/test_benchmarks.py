@@ -11,6 +11,8 @@ PROGRAMS = {
     "policy --quick": "CPU µs of a decision",
     "replay 1000": "rows of a file: ",
     "limits": "the page of two workers",
+    "entitlements --calls 20 --tenants 20": "two limits, models and two limits: ",
+    "sessions --no-peers --turns 1 --steps 100": "power, of the SQLite commits beside it",
     "ledger_fold 300": "explain",
     "intake --keys 1000 --batches 2": "key, sqlite, 1,000 known",
     "meters --records 2 --rows 20000": "20,000 rows of",

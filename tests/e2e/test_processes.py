@@ -123,8 +123,8 @@ def test_everything_is_as_private_as_it_should_be(tmp_path: Path) -> None:
                     assert call(server.port, key, f"s-{format}-{stream}", format, stream=stream).status == 200
             assert call(server.port, "ilk_wrong" + key[9:], "never").status == 401
             assert {seen.authorization for seen in provider.seen()} == {f"bearer {SECRET}"}  # and not the client's key
-            pids = server.pids()
-            assert pids.keys() == {"supervisor", "control", "local", "worker-0", "worker-1"}
+            pids = until(lambda: server.pids() if "runtime" in server.pids() else None, "agents can run")
+            assert pids.keys() == {"supervisor", "control", "local", "runtime", "worker-0", "worker-1"}
             places = set.union(*map(listeners, pids.values()))
             assert {place.rpartition(":")[0] for place in places} == {"127.0.0.1"}
             assert {f"127.0.0.1:{p}" for p in (server.port, server.api_port, server.control_port)} <= places
@@ -204,8 +204,8 @@ def test_each_process_comes_back_and_what_it_left_open_is_settled(tmp_path: Path
         with running(tmp_path / "data", config=config, workers=2) as server:
             held = Later(server, "held-1", "chat")
             provider.wait_for("held-1")
-            before = server.pids()
-            for name in ("control", "worker-0", "worker-1"):
+            before = until(lambda: server.pids() if "runtime" in server.pids() else None, "agents can run")
+            for name in ("control", "runtime", "worker-0", "worker-1"):
                 os.kill(before[name], signal.SIGKILL)
             held.join(10)
             until(lambda: not {before[n] for n in before if n != "supervisor"} & set(server.pids().values()), "all new")

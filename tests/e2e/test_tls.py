@@ -14,9 +14,12 @@ from tests.e2e import certificates
 from tests.e2e.calls import call
 from tests.e2e.certificates import Certificates
 from tests.e2e.configs import scripted
+from tests.e2e.player import Player
 from tests.e2e.server import Server, until
 from tests.e2e.upstream import upstream
 from tests.gateway.rig import FORMATS
+
+from interlock.client import Agents
 
 NAME = "upstream.test"  # a name that resolves nowhere (RFC 6761): only the proxy knows where it is
 
@@ -56,6 +59,30 @@ def test_clients_over_tls(tmp_path: Path, made: Certificates) -> None:
             assert "Traceback" not in server.said
         finally:
             server.kill()
+
+
+def test_agents_reach_their_model_though_clients_need_tls(tmp_path: Path, made: Certificates) -> None:
+    player = Player(tmp_path / "player", [{"text": "Over loopback."}]).start()
+    config = tmp_path / "interlock.toml"
+    config.write_text(
+        f'default_tier = "main"\n[server]\ntls = {{ certificate = "{made.certificate}", key = "{made.key}" }}\n'
+        '[deployments.recorded]\nprovider = "recorded"\nmodel = "m"\n'
+        f'base_url = "http://127.0.0.1:{player.port}/v1"\nformats = ["messages"]\ncapabilities = ["tools"]\n'
+        '[tiers]\nmain = ["recorded"]\n'
+    )
+    server = Server(tmp_path / "data", config=config).start(ready=False)
+    try:
+        until(lambda: server.answers(server.control_port, "/healthz"), "the control port answers")
+        until(server.places.runtime_socket.is_socket, "agents can run")
+        agents = Agents(f"http://127.0.0.1:{server.control_port}", server.admin)
+        session = agents.run("hello")
+        until(lambda: session.show()["status"] == "idle", "its turn has ended")
+        ended = session.events()[-1]
+        assert (ended["type"], ended["reason"]) == ("turn.ended", "done"), ended
+        assert server.stop() == 0
+    finally:
+        server.kill()
+        player.stop()
 
 
 def plain_is_answered(port: int) -> bool:

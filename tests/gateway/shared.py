@@ -97,7 +97,7 @@ def halting(first: list[bytes], rest: list[bytes], gate: Gate, *, end: bool = Tr
     return script
 
 
-async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
     """Until it is so, within a bound."""
     async with asyncio.timeout(seconds):
         while not condition():

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import at_least
 from tests.gateway.policies import BOUNDARIES, DEPLOYMENTS, NOT_READY, PRICES, SIGNALS, policies
 
 from interlock.gateway.affinity import Affinity, Held, cached_tokens, moved, unreadable, weigh
@@ -195,7 +196,7 @@ PRICE = st.builds(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=at_least(120))
 @given(PRICE, PRICE, st.integers(0, 12), st.integers(0, 12), st.integers(0, 9), st.integers(1, 4))
 def test_as_on_paper(a: Price, b: Price, size: int, cached: int, output: int, calls: int) -> None:
     made = policy_of(deployment("a", a), deployment("b", b), tiers={"main": ("a", "b")}, affinity=Settings(calls=calls))
@@ -217,7 +218,7 @@ HELD = st.builds(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=at_least(120))
 @given(policies(), NOT_READY, SIGNALS, BOUNDARIES, HELD)
 def test_whatever_holds_it(
     policy: Policy, not_ready: dict[str, str], signals: Signals, boundaries: tuple[str, ...], held: Held

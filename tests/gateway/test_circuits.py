@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.gateway.answers import CHAT, EVENTS, ask, chat_delta, data
+from tests.gateway.answers import CHAT, CHAT_USAGE, DONE, EVENTS, ask, chat_delta, data
 from tests.gateway.rig import PATHS, Rig, Upstream, policy, raw, read_answer, rig, silent, streamed, whole
 from tests.gateway.test_faults import ERROR, FAST, held
 
@@ -322,3 +322,46 @@ def test_a_stream_of_nothing(run: Run, tmp_path: Path) -> None:
 
     first = Upstream(silent)
     play(run, tmp_path, test, first, Upstream(streamed(*EVENTS["chat"])), breaker=Breaker(failures=9))
+
+
+NONSENSE = ('{"command": "echo', "[1, 2]", "{" * 300)
+
+
+def broken(arguments: str) -> list[bytes]:
+    """A chat stream with one tool call whose arguments are these."""
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": "model-0"}
+    call = {"index": 0, "id": "c0", "type": "function", "function": {"name": "shell", "arguments": arguments}}
+    delta = {"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}
+    end = {"index": 0, "delta": {}, "finish_reason": "tool_calls"}
+    return [data({**head, "choices": [delta]}), data({**head, "choices": [end]}), CHAT_USAGE, DONE]
+
+
+@pytest.mark.parametrize("arguments", NONSENSE)
+def test_nonsense_that_a_model_was_asked_for_closes_its_deployment_to_nobody(
+    run: Run, tmp_path: Path, arguments: str
+) -> None:
+    """A tenant may make a model write what it likes; the circuit is everybody's."""
+    first = Upstream(streamed(*broken(arguments)))
+
+    async def test(on: Rig) -> None:
+        answer = await on.call(PATHS["messages"], ask("messages", stream=True))
+        assert b"upstream_invalid" in answer.body or b"of a tool call are not" in answer.body
+        assert on.gateway.circuits["d0"].state == "closed"
+
+    play(run, tmp_path, test, first, formats=[("chat",)])
+
+
+@pytest.mark.parametrize("arguments", NONSENSE)
+def test_a_client_that_asks_for_raw_arguments_gets_them(run: Run, tmp_path: Path, arguments: str) -> None:
+    first = Upstream(streamed(*broken(arguments)))
+
+    async def test(on: Rig) -> None:
+        wanted = ask("messages", stream=True)
+        answer = await on.call(PATHS["messages"], wanted, "x-interlock-arguments: raw")
+        events = [msgspec.json.decode(line[6:]) for line in answer.body.splitlines() if line.startswith(b"data: ")]
+        told = [event["delta"].get("partial_json", "") for event in events if event["type"] == "content_block_delta"]
+        assert "".join(told) == arguments and events[-1]["type"] == "message_stop"
+        [settled] = await on.settled(1)
+        assert settled.outcome == "completed"
+
+    play(run, tmp_path, test, first, formats=[("chat",)])

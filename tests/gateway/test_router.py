@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import at_least
 from tests.gateway.policies import BOUNDARIES, NOT_READY, SIGNALS, policies
 
 from interlock.gateway import router as router_module
@@ -29,7 +30,7 @@ def neighbours(draw: st.DrawFn) -> list[tuple[Signals, tuple[str, ...]]]:
     return calls
 
 
-@settings(max_examples=400)
+@settings(max_examples=at_least(120))
 @given(policies(), NOT_READY, neighbours())
 def test_as_decide(policy: Policy, not_ready: dict[str, str], calls: list[tuple[Signals, tuple[str, ...]]]) -> None:
     router = Router(policy, not_ready)

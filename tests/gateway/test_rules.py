@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import at_least
 from tests.gateway.policies import SIGNALS, SPARSE, WHEN
 
 from interlock.gateway.policy import Rule, When
@@ -40,7 +41,7 @@ def rules_of(whens: list[When]) -> list[Rule]:
     return [Rule(name=f"r{number}", when=when, tier="t") for number, when in enumerate(whens)]
 
 
-@settings(max_examples=1000)
+@settings(max_examples=at_least(250))
 @given(WHENS, CALL)
 def test_the_first_that_matches(whens: list[When], signals: Signals) -> None:
     rules = rules_of(whens)

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import at_least
 from tests.gateway.answers import CHAT, ask
 from tests.gateway.policies import policies
 from tests.gateway.rig import PATHS, Rig, Upstream, policy, read_answer, rig, whole
@@ -17,7 +18,7 @@ from interlock.clock import Clock
 from interlock.gateway import Policy, Profile, Rule, When, records
 from interlock.gateway.router import Router
 from interlock.gateway.routing import decide
-from interlock.gateway.signals import MODE_HEADERS, SESSION_HEADER, read_signals
+from interlock.gateway.signals import MODE_HEADERS, SESSION_HEADER, TASK_HEADER, read_signals
 from interlock.gateway.way import WAYS_MAX, Caller, Way
 from interlock.gateway.wire import Call, read
 from interlock.identity import Key, SharedDirectory
@@ -48,7 +49,7 @@ KEY = st.builds(
     principal=NAME,
     scopes=st.just(("inference",)),
     created_at_ns=st.just(0),
-    labels=st.dictionaries(NAME, NAME, max_size=2),
+    labels=st.dictionaries(NAME | st.just("team"), NAME, max_size=2),
 )
 FLAGS = st.booleans()
 SIZE = st.integers(1, 14) | st.integers(1, 1 << 53)
@@ -70,6 +71,7 @@ CALL = st.builds(
     includes_usage=FLAGS,
     stream_options=FLAGS,
     opening=st.sampled_from(["", "0" * 24, "ab" * 12]),
+    tool=NAME,
 )
 SPLICES = st.sampled_from(
     [(), ("model",), ("model", "stream_options.include_usage"), ("translated:chat", "dropped:%d")]
@@ -80,6 +82,7 @@ HEADERS = st.fixed_dictionaries(
         MODE_HEADERS[0]: st.sampled_from([b"plan", b"Code"]),
         MODE_HEADERS[1]: st.just(b"build"),
         SESSION_HEADER: st.sampled_from([b"s%d", b'"s1"']),
+        TASK_HEADER: st.sampled_from([b"t%b", b'"attempt":1', b"0" * 24]),
     },
 )
 
@@ -93,7 +96,7 @@ def neighbours(draw: st.DrawFn) -> list[Call]:
     return calls
 
 
-@settings(max_examples=300)
+@settings(max_examples=at_least(120))
 @given(policies(), KEY, HEADERS, neighbours())
 def test_a_way_is_what_would_be_decided(made: Policy, key: Key, headers: dict[bytes, bytes], calls: list[Call]) -> None:
     caller, router = Caller(headers, key, 1, ("eu",)), Router(made, {})
@@ -104,7 +107,7 @@ def test_a_way_is_what_would_be_decided(made: Policy, key: Key, headers: dict[by
         assert way.routed.route == decide(signals, made, ("eu",), {})
 
 
-@settings(max_examples=300)
+@settings(max_examples=at_least(120))
 @given(policies(), KEY, HEADERS, neighbours(), SPLICES, st.integers(1, 20), NAME)
 def test_the_record_is_the_encoder_s_byte_for_byte(
     made: Policy,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from interlock.errors import InterlockError, LocalError
-from interlock.identity import Denied, Identity, Key, Tenant, ensure_admin, service
+from interlock.identity import UNATTRIBUTED, Denied, Identity, Key, Tenant, ensure_admin, service
 from interlock.identity.rules import SCOPES, duration_ns
 from interlock.log.sqlite import SqliteLog
 from interlock.testing.clock import ManualClock
@@ -101,6 +101,17 @@ def test_everybody_is_told_after_the_commit_even_of_what_stood_before(log: Sqlit
     asyncio.run(identity.revoke(key.id))
     asyncio.run(identity.revoke(key.id))
     assert told == [(2, 2), (3, 3), (3, 3)]
+
+
+def test_nobody_is_called_what_stands_for_nobody(log: SqliteLog) -> None:
+    identity = Identity(log, ManualClock(NOW_NS))
+    for attempt in (
+        identity.create_tenant(UNATTRIBUTED),
+        identity.issue(tenant=UNATTRIBUTED, name="laptop"),
+    ):
+        with pytest.raises(LocalError, match="stands for what nobody used") as caught:
+            asyncio.run(attempt)
+        assert caught.value.field == "tenant"
 
 
 def test_a_tenant_may_be_created_again_but_not_changed(log: SqliteLog) -> None:

@@ -36,6 +36,9 @@ OPENINGS = st.builds(
     model=st.sampled_from(["m", "n"]),
     key_id=st.sampled_from(["key_1", "key_2"]),
     policy=st.sampled_from(["sha256:1", "sha256:2", "sha256:3"]),
+    team=st.sampled_from(["", "core"]),
+    task=st.sampled_from(["", "t-1"]),
+    tool=st.sampled_from(["", "read,shell"]),
 )
 USAGES = st.dictionaries(
     st.sampled_from(["input", "cache_read", "cache_write_5m", "cache_write", "output", "reasoning", "web_search"]),

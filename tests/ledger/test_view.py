@@ -278,7 +278,7 @@ def test_a_kill_inside_a_transaction_folds_nothing_of_it(tmp_path: Path, monkeyp
     log = log_of(usage_0=[record(opened()), record(settled())])
     ledger = folded(tmp_path, RepeatingLog())
     with monkeypatch.context() as patch:
-        patch.setattr(folding, "_entry_row", _die)
+        patch.setattr(folding, "entry_row", _die)
         with pytest.raises(KilledError):
             run(ledger.catch_up(log, CONFIG))
     assert b'"records"' not in ledger.dump()

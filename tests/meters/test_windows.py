@@ -75,7 +75,11 @@ def test_too_many_windows() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "Mars/Olympus", "../../etc/passwd", "/etc/localtime", "Europe", "a\0b", "x" * 10_000]
+    "name",
+    [
+        *("", "Mars/Olympus", "../../etc/passwd", "/etc/localtime", "Europe", "a\0b", "x" * 10_000),
+        *("localtime", "posixrules", "posix/UTC", "right/Europe/Berlin"),
+    ],
 )
 def test_a_zone_that_is_none(name: str) -> None:
     with pytest.raises(LocalError) as caught:

@@ -1,5 +1,6 @@
 """A backup taken while events come in: what was answered before it began is in it, and the copy goes on as it."""
 
+import asyncio
 import hashlib
 import io
 import tarfile
@@ -24,7 +25,11 @@ from interlock.log.journal import Journal
 from interlock.log.redaction import REDACTED, redact
 from interlock.log.sqlite import SqliteLog
 from interlock.log.verify import verify
+from interlock.runtime.sessions.blobs import FileBlobs
+from interlock.runtime.sessions.ports import Standing
+from interlock.runtime.sessions.sqlite import SqliteStore
 from interlock.testing.control_process import ControlProcess
+from interlock.testing.sessions_contract import begin, step
 from interlock.wiring.backup import MANIFEST, back_up, restore
 
 
@@ -106,6 +111,28 @@ def linked(info: tarfile.TarInfo, content: bytes) -> tuple[tarfile.TarInfo, byte
     if info.name == "admin.key":
         info.type, info.linkname, content = tarfile.SYMTYPE, "/etc/passwd", b""
     return info, content
+
+
+def test_sessions_are_backed_up_as_they_are_at_one_moment(tmp_path: Path) -> None:
+    places = DataDir(tmp_path / "data")
+    places.create()
+
+    async def main() -> None:
+        with closing(SqliteLog(places.log)):
+            pass
+        store, blobs = SqliteStore(places.sessions, SystemClock()), FileBlobs(places.blobs)
+        await begin(store)
+        name = await blobs.put(b"large")
+        await store.append("ses_1", step(1), Standing(status="runnable"), expect=1)  # in the WAL, which is not copied
+        restore(io.BytesIO(await asyncio.to_thread(backed_up, places.root)), tmp_path / "back", lambda name, size: None)
+        copy = SqliteStore(DataDir(tmp_path / "back").sessions, SystemClock())
+        assert await copy.events("ses_1") == await store.events("ses_1")
+        assert await FileBlobs(DataDir(tmp_path / "back").blobs).get(name) == b"large"
+        await store.close()
+        await copy.close()
+
+    asyncio.run(main())
+    assert [report.problems for report in verify(tmp_path / "back")] == [[]]
 
 
 def test_what_is_no_whole_backup_makes_nothing(control: ControlProcess, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-HEADERS = (b"anthropic-beta", b"anthropic-version", b"openai-beta")
+HEADERS = (b"anthropic-beta", b"anthropic-version", b"openai-beta", b"x-interlock-arguments")
 """What is passed on of a client's headers and may change the answer."""
 
 

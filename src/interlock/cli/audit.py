@@ -9,8 +9,8 @@ import msgspec
 from interlock.cli.client import data_dir
 from interlock.cli.output import Column, Progress, complain, number, say, say_json, table
 from interlock.clock import SystemClock
-from interlock.control.instants import rfc3339
 from interlock.errors import LocalError
+from interlock.instants import rfc3339
 
 if TYPE_CHECKING:
     from interlock.audit import Crossing, Trail, Window
@@ -71,7 +71,7 @@ def prove(args: Any) -> int:
 def _trail(args: Any) -> "Iterator[tuple[DataDir, Trail, Window]]":
     from interlock.audit import Trail, Window
     from interlock.cli.offline import check_data_dir
-    from interlock.control.instants import instant_ns
+    from interlock.instants import instant_ns
     from interlock.log.sqlite import SqliteLog
 
     places, now_ns = check_data_dir(data_dir(args)), SystemClock().now_ns()

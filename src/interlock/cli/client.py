@@ -65,13 +65,22 @@ def _checked(name: str, text: str) -> str:
     return text.rstrip("/")
 
 
-def call(args: Any, method: str, path: str, *, params: Mapping[str, str | None] | None = None, body: Any = None) -> Any:
+def call(
+    args: Any,
+    method: str,
+    path: str,
+    *,
+    params: Mapping[str, str | None] | None = None,
+    body: Any = None,
+    timeout_s: float = TIMEOUT_S,
+) -> Any:
     """One call, its JSON answer decoded. Parameters that are None are left out.
 
     Raises: NoServer. LocalError: no key. InterlockError with the server's own code: it refused.
     """
     given = {name: value for name, value in (params or {}).items() if value is not None}
-    return _decoded(_exchange(url(), _key(args), method, f"{path}?{urlencode(given)}" if given else path, body))
+    target = f"{path}?{urlencode(given)}" if given else path
+    return _decoded(_exchange(url(), _key(args), method, target, body, timeout_s))
 
 
 def call_api(args: Any, method: str, path: str, *, body: Any = None) -> Any:
@@ -89,6 +98,18 @@ def call_api(args: Any, method: str, path: str, *, body: Any = None) -> Any:
         raise NoServer(
             f"no server at {base}: start one with `interlock serve`, or name its api port: --api-url"
         ) from error
+
+
+def server_url(args: Any) -> str:
+    """Whom `run`, `sessions` and their like ask: `--api-url`, or the control port as all others. Raises: LocalError."""
+    return _checked("--api-url", args.api_url) if args.api_url else url()
+
+
+def key_of(args: Any) -> str:
+    """INTERLOCK_KEY, or the admin's, which is for our own control port alone. Raises: LocalError `key_missing`."""
+    if args.api_url and not os.environ.get("INTERLOCK_KEY"):
+        raise LocalError("no key: set INTERLOCK_KEY to one that holds sessions:run", code="key_missing")
+    return _key(args)
 
 
 def lines(args: Any, path: str, body: Any = None) -> list[Any]:

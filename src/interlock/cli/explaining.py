@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from interlock.cli.output import Column, money, number, table
-from interlock.control.instants import rfc3339
+from interlock.instants import rfc3339
 from interlock.units import usd
 
 _NS_A_MS = 1_000_000
@@ -37,6 +37,8 @@ def _attempt(attempt: Mapping[str, Any]) -> list[str]:
         record["type"]: record["payload"] for record in reversed(attempt["records"])
     }  # the first of a type stands
     opened, settled, entry = events.get("usage.opened"), events.get("usage.settled"), attempt["entry"]
+    if entry is not None and entry["state"] == "adjusting":
+        return _adjusting(attempt)
     title = f"attempt {attempt['attempt']}: {settled['outcome'] if settled else 'open'}"
     if opened is None or entry is None:
         return [title, "  its opening has not been seen: nothing is counted"]
@@ -48,10 +50,41 @@ def _attempt(attempt: Mapping[str, Any]) -> list[str]:
     ]
     return [
         title,
-        *_indented([*told, *(_settled(settled) if settled else [])]),
+        *_indented([*told, *(_settled(settled, entry["source"]) if settled else [])]),
         *_decision(opened.get("decision")),
         *(_amount(entry) if settled else []),
+        *_adjustments(attempt),
     ]
+
+
+def _adjusting(attempt: Mapping[str, Any]) -> list[str]:
+    """What a provider's bill says beyond or below what was metered: an entry, and no call."""
+    entry = attempt["entry"]
+    usage = ", ".join(f"{count} {kind}" for kind, count in entry["usage"].items()) or "no quantity"
+    told = [
+        f"of       {rfc3339(int(attempt['opened_at_ns']))}, {entry['model'] or 'no model'}",
+        f"for      {entry['tenant']}, {entry['deployment'] or 'no deployment'} ({entry['provider']})",
+        f"figures  {usage}",
+        f"cost     {_cost(entry['amount']['amount_nanousd'], entry['amount']['unpriced'])}",
+    ]
+    return ["adjustment by a provider's bill", *_indented(told), *_adjustments(attempt)]
+
+
+def _adjustments(attempt: Mapping[str, Any]) -> list[str]:
+    """By which statements, and what stood before."""
+    records = [record for record in attempt["records"] if record["type"] == "usage.adjusted"]
+    if not records:
+        return []
+    metered, told = attempt.get("metered"), []
+    if metered:
+        usage = ", ".join(f"{line['quantity']} {line['kind']}" for line in metered["lines"]) or "nothing"
+        told.append(f"metered  {usage}, {_cost(metered['amount_nanousd'], metered['unpriced'])}")
+    for record in records:
+        change = record["payload"]
+        stands = "" if record["standing"] == "stands" else f" ({record['standing']})"
+        told.append(f"{rfc3339(int(record['at_ns']))}  {change['reason']}, row {change['row']}{stands}")
+        told.append(f"  statement {change['statement']}")
+    return ["  adjustments", *_indented(told, 4)]
 
 
 _IN_WHO = ("session", "conversation")
@@ -74,7 +107,7 @@ def _asked(event: Mapping[str, Any]) -> str:
     return f"asked    {event['model_requested']!r} by {event['format']}"
 
 
-def _settled(settled: Mapping[str, Any]) -> list[str]:
+def _settled(settled: Mapping[str, Any], source: str) -> list[str]:
     first, total = (settled.get(name, 0) / _NS_A_MS for name in ("first_byte_ns", "duration_ns"))
     words = [f"status {settled['http_status']}"] if settled.get("http_status") else []
     words += [f"{name.replace('_', ' ')} {settled[name]}" for name in ("finish_reason", "error") if settled.get(name)]
@@ -88,7 +121,8 @@ def _settled(settled: Mapping[str, Any]) -> list[str]:
     if upstream:
         told.append(f"from     {', '.join(upstream)}")
     rule = f" by {settled['rule']}" if settled.get("rule") else ""
-    told.append(f"figures  {settled['source']}{rule}")
+    billed = "billed; metered: " if source == "billed" else ""
+    told.append(f"figures  {billed}{settled['source']}{rule}")
     if avoided := settled.get("avoided"):
         told.append(f"avoided  {', '.join(f'{count} {kind}' for kind, count in avoided.items())}")
     return told

@@ -1,6 +1,7 @@
 """What people and scripts see: aligned tables, JSON, CSV on stdout; complaints on stderr. No colours."""
 
 import csv
+import io
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -73,9 +74,21 @@ def say_json(value: Any) -> None:
 
 def say_csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """A header and one line a row; what a row lacks is empty."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([["" if row.get(name) is None else row[name] for name in columns] for row in rows])
+    writer.writerows([[_cell(row.get(name)) for name in columns] for row in rows])
+    say_whole(out.getvalue())
+
+
+def say_whole(text: str) -> None:
+    """A document for a program, as it is; on a terminal it is shown, and not obeyed either."""
+    sys.stdout.write(safe(text.replace("\r\n", "\n")) if sys.stdout.isatty() else text)
+
+
+def _cell(value: Any) -> Any:
+    """As JSON writes it, where Python's own way is another."""
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else value
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -99,8 +112,15 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]
 
 
 def money(nanousd: object) -> str:
-    """Exact dollars of a decimal string or integer of nano-USD; `unpriced` for None."""
-    return "unpriced" if nanousd is None else f"${usd(int(str(nanousd)))}"
+    """Exact dollars of a decimal string or integer of nano-USD; `unpriced` for None.
+
+    >>> money("-750000000"), money(5)
+    ('-$0.75', '$0.000000005')
+    """
+    if nanousd is None:
+        return "unpriced"
+    text = usd(int(str(nanousd)))
+    return f"-${text[1:]}" if text.startswith("-") else f"${text}"
 
 
 def number(value: object) -> str:

@@ -6,16 +6,29 @@ from typing import TYPE_CHECKING
 
 import interlock
 from interlock.cli import readers
+from interlock.cli.bills import invoices, plans, subscriptions
+from interlock.cli.books import reconcile
+from interlock.cli.funds import credits
 from interlock.cli.parsing import corrections
-from interlock.cli.planes import audit, quotas, replay, tenants, withdrawals
+from interlock.cli.planes import (
+    anomalies,
+    audit,
+    budgets,
+    costs,
+    doctor,
+    entitlements,
+    quotas,
+    rate,
+    replay,
+    tenants,
+    tools,
+    withdrawals,
+)
+from interlock.cli.runs import agents, sessions
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-BY = (
-    *("tenant", "principal", "session", "mode", "tier", "deployment", "model", "day"),
-    *("key", "outcome", "source", "provider"),
-)
 AGGREGATIONS = ("sum", "count", "unique_count", "min", "max", "avg", "latest")
 PASSED_ON = "local:serve"
 WHEN = "24h, 7d, 2026-11-01 or RFC 3339"
@@ -37,13 +50,26 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"interlock {interlock.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _serve(commands)
+    agents(commands, _add)
+    sessions(_group(commands, "sessions", "list sessions of agents, talk to them, fork and cancel them"), _add)
     _keys(commands)
     _queries(commands)
     replay(commands, _add)
+    rate(commands, _add)
+    reconcile(commands, _add)
     withdrawals(commands, _add)
     audit(commands, _add)
     quotas(commands, _add)
+    entitlements(commands, _add)
+    credits(_group(commands, "credits", "prepaid balances: give credit, list it, void it, see what is left"), _add)
+    costs(commands, _add)
+    budgets(commands, _add)
+    anomalies(commands, _add)
     tenants(_group(commands, "tenants", "create tenants, and say which terms they have accepted"), _add)
+    plans(_group(commands, "plans", "price lists: adopt, list and show them"), _add)
+    subscriptions(_group(commands, "subscriptions", "which tenant is billed by which plan"), _add)
+    invoices(_group(commands, "invoices", "draft, review, finalize, void, export and check invoices"), _add)
+    tools(_group(commands, "tools", "what tool servers describe: list, look, approve"), _add)
     _ledger(commands)
     _meters(commands)
     _backup(commands)
@@ -51,13 +77,15 @@ def make_parser() -> argparse.ArgumentParser:
     _config(commands)
     _local(commands)
     _add(commands, "status", "what runs, and how it is", "server:status", formats=("table", "json"))
+    doctor(commands, _add)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run="server:version")
     return parser
 
 
 _EPILOG = """Commands talk to the control port at INTERLOCK_URL (default http://127.0.0.1:8082) with INTERLOCK_KEY,
-or the admin.key in the data directory. usage, explain, savings, verify and checkpoint also work with no server."""
+or the admin.key in the data directory. usage, costs, explain, savings, verify and checkpoint also work without a
+server."""
 
 
 def _add(
@@ -86,13 +114,6 @@ def _workers(text: str) -> int:
     if not 1 <= workers <= 256:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers (1 to 256)")
     return workers
-
-
-def _by(text: str) -> str:
-    for column in text.split(","):
-        if column not in BY:
-            raise argparse.ArgumentTypeError(f"{column!r} is not one of {', '.join(BY)}")
-    return text
 
 
 def _label(text: str) -> tuple[str, str]:
@@ -130,7 +151,7 @@ def _keys(commands: "Commands") -> None:
         action="append",
         dest="scopes",
         help="inference (default), usage:read, events:write, events:correct, periods:close, events:erase, "
-        "meters:write or admin; repeatable",
+        "meters:write, sessions:run, sessions:approve, tools or admin; repeatable",
     )
     issue.add_argument("--boundary", metavar="B", default="", help="a profile of the policy")
     issue.add_argument("--expires", metavar="30d", default="", help="90m, 12h or 30d from now (default: never)")
@@ -154,7 +175,7 @@ def _keys(commands: "Commands") -> None:
 
 def _queries(commands: "Commands") -> None:
     usage = _add(commands, "usage", "tokens and cost", "queries:usage")
-    usage.add_argument("--by", type=_by, metavar="COLUMNS", help=f"comma-separated, of {', '.join(BY)}")
+    usage.add_argument("--by", type=readers.by, metavar="COLUMNS", help=f"comma-separated, of {', '.join(readers.BY)}")
     explain = _add(
         commands, "explain", "all that happened to one request", "queries:explain", formats=("table", "json")
     )

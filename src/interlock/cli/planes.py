@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from interlock.cli import readers
 from interlock.cli.parsing import Add
 
 if TYPE_CHECKING:
@@ -42,6 +43,22 @@ go on with what remains, or end with the reason. It stands whatever configuratio
 _PLAIN = ("table", "json")
 
 
+_RATE = """rate usage by a plan, with no server and writing nothing: what each charge comes to, step by step, and
+what an invoice over them says. A step shows its rule and its numbers, so that anybody can compute it again. The usage
+is JSON ({"tokens": 1200, "seats": {"quantity": 5}}; docs/rating.md has all that a charge can take) or CSV with the
+columns charge and quantity, and bucket, meter or event where a charge needs them."""
+
+
+def rate(commands: "Commands", add: Add) -> None:
+    """Usage rated by a plan."""
+    parser = add(commands, "rate", "rate usage by a plan, step by step", "rating:run")
+    parser.description = _RATE
+    parser.add_argument("--plan", metavar="FILE", required=True, help="a plan, in TOML or JSON")
+    parser.add_argument("--usage", metavar="FILE", required=True, help="what was used in the period, in JSON or CSV")
+    parser.add_argument("--days", metavar="N/M", help="bill N of the period's M days (default: all)")
+    parser.add_argument("--interim", action="store_true", help="not the period's last run: no minimum is topped up")
+
+
 def withdrawals(commands: "Commands", add: Add) -> None:
     """What nothing is sent to any more."""
     withdraw = add(commands, "withdraw", "have nothing sent to it any more", "withdrawals:withdraw", formats=_PLAIN)
@@ -60,6 +77,75 @@ def quotas(commands: "Commands", add: Add) -> None:
     """How full limits are."""
     parser = add(commands, "quotas", "where limits on use stand now, the fullest first", "quotas:show")
     parser.add_argument("--tenant", metavar="T", help="of this tenant only")
+
+
+_ENTITLEMENTS = """say of each tenant which plan it is on, which models and features come with that, and how much of
+the plan's limits is used. A tenant that never had a plan is not restricted, and not listed."""
+
+
+def entitlements(commands: "Commands", add: Add) -> None:
+    """What plans let tenants use."""
+    what = "what tenants' plans let them use, and how much of it is left"
+    parser = add(commands, "entitlements", what, "entitlements:show", formats=("table", "json"))
+    parser.description = _ENTITLEMENTS
+    parser.add_argument("--tenant", metavar="T", help="of this tenant only")
+
+
+_COSTS = """say who cost what in a window: cost, share of the total, what one request and one session cost, and the
+change against the window of the same length before. The rows sum to the total of `interlock usage` for the window, to
+the last nano-dollar. What nobody is named for has a row of its own: `-`. A call that carried results of several tools
+is divided among them in equal shares."""
+_WHEN = "24h, 7d, 2026-11-01 or RFC 3339"
+
+
+def costs(commands: "Commands", add: Add) -> None:
+    """Who pays."""
+    parser = add(commands, "costs", "who cost what, against the window before", "costs:costs")
+    parser.description = _COSTS
+    parser.add_argument("--by", type=readers.by, metavar="COLUMNS", help=f"comma-separated, of {', '.join(readers.BY)}")
+    parser.add_argument("--since", metavar="WHEN", help=f"default: 30 days before the end; {_WHEN}")
+    parser.add_argument("--until", metavar="WHEN", help=f"exclusive (default: now); {_WHEN}")
+    parser.add_argument("--tenant", metavar="T", help="of this tenant only")
+
+
+_BUDGETS = """say how long each limit and each prepaid balance lasts: the rate of its window so far and that of lately
+(the last day of a month or of a balance, the last hour of a day), what will be used when the window ends, and when it
+is used up. Where the two rates disagree, or where there are too few data, it says so."""
+
+
+def budgets(commands: "Commands", add: Add) -> None:
+    """How long limits last."""
+    parser = add(commands, "budgets", "how long limits on use last at the present rate", "costs:budgets")
+    parser.description = _BUDGETS
+    parser.add_argument("--tenant", metavar="T", help="of this tenant only")
+
+
+_ANOMALIES = """list the sessions, tasks and principals that cost far more than the median of their peers (same tenant,
+team and, of sessions, mode), the latest first, with the figures that say so. [anomalies] in the configuration says what
+counts as far more. They are records of the log, written once each."""
+
+
+def anomalies(commands: "Commands", add: Add) -> None:
+    """Who costs far too much."""
+    parser = add(commands, "anomalies", "list who cost far more than their peers", "costs:anomalies")
+    parser.description = _ANOMALIES
+    parser.add_argument("--kind", choices=("session", "task", "principal"), help="of this kind only")
+    parser.add_argument("--since", metavar="WHEN", help=f"found then or later; {_WHEN}")
+    parser.add_argument("--until", metavar="WHEN", help=f"exclusive; {_WHEN}")
+    parser.add_argument("--tenant", metavar="T", help="of this tenant only")
+
+
+def tools(group: "Commands", add: Add) -> None:
+    """What tool servers describe."""
+    listing = add(group, "list", "list every tool that was seen, and whether it is approved", "tools:show_all")
+    listing.add_argument("--server", metavar="S", help="of this server only")
+    show = add(group, "show", "what is approved of a tool, and what waits", "tools:show", formats=("json",))
+    what = "approve a description: it is listed and called from then on"
+    approve = add(group, "approve", what, "tools:approve", formats=_PLAIN)
+    approve.add_argument("--hash", metavar="HEX", default="", help="which, if more than one waits")
+    for parser in (show, approve):
+        parser.add_argument("server", metavar="SERVER")
+        parser.add_argument("name", metavar="TOOL", help="as the server names it")
 
 
 def tenants(group: "Commands", add: Add) -> None:
@@ -97,3 +183,8 @@ def audit(commands: "Commands", add: Add) -> None:
         parser.add_argument("--tenant", metavar="T", help="of this tenant only")
         parser.add_argument("--since", metavar="WHEN", help="of calls opened from then on; a day, a time, or 24h, 30d")
         parser.add_argument("--until", metavar="WHEN", help="exclusive")
+
+
+def doctor(commands: "Commands", add: Add) -> None:
+    """Which sandboxes can be had."""
+    add(commands, "doctor", "which sandboxes this machine can have, and why not more", "doctor:run", formats=_PLAIN)

@@ -52,7 +52,7 @@ def export(args: Any) -> int:
 
 def _period(args: Any) -> "Period":
     from interlock.clock import SystemClock
-    from interlock.control.instants import instant_ns
+    from interlock.instants import instant_ns
     from interlock.proof.export import Period, month
 
     if bool(args.period) == bool(args.since):

@@ -17,7 +17,7 @@ _LEFT_OUT = ("open", "unpriced", "baseline_unpriced", "no_baseline")
 def usage(args: Any) -> int:
     """One row a combination; amounts exact."""
     params = {"by": args.by, "since": args.since, "until": args.until, "tenant": args.tenant}
-    found = _ask(args, "/v1/usage", params, "usage")
+    found = ask(args, "/v1/usage", params, "usage")
     by, rows = found["by"], found["rows"]
     if args.format == "json":
         say_json(found)
@@ -27,13 +27,13 @@ def usage(args: Any) -> int:
         shown = [name for name in _SHOWN_IF_ANY if any(row[name] for row in rows)]
         columns = [*map(Column, by), *(Column(name.replace("_", " "), True) for name in (*_SUMS, "cost", *shown))]
         say(*table(columns, [_usage_cells(row, by, shown) for row in rows]))
-    return _status(found)
+    return status(found)
 
 
 def savings(args: Any) -> int:
     """Both figures and their difference, by tier and in all."""
     params = {"since": args.since, "until": args.until, "tenant": args.tenant}
-    found = _ask(args, "/v1/savings", params, "savings")
+    found = ask(args, "/v1/savings", params, "savings")
     rows = [*found["tiers"], {**found, "tier": "total"}]
     if args.format == "json":
         say_json(found)
@@ -50,21 +50,22 @@ def savings(args: Any) -> int:
         left_out = [f"{found[name]} {name.replace('_', ' ')}" for name in _LEFT_OUT if found[name]]
         if left_out:
             say("", f"attempts left out: {', '.join(left_out)}")
-    return _status(found)
+    return status(found)
 
 
 def explain(args: Any) -> int:
     """Everything about one request."""
-    found = _ask(args, f"/v1/explain/{segment(args.request_id)}", {}, "explain")
+    found = ask(args, f"/v1/explain/{segment(args.request_id)}", {}, "explain")
     if args.format == "json":
         say_json(found)
     else:
         say(*lines(found))
-    return _status(found)
+    return status(found)
 
 
-def _ask(args: Any, path: str, params: dict[str, str | None], question: str) -> dict[str, Any]:
-    """From the server; from the directory if `--data` alone says where to look, or no server answers there."""
+def ask(args: Any, path: str, params: dict[str, str | None], question: str) -> dict[str, Any]:
+    """The answer from the server; from the directory if `--data` alone says where to look, or
+    no server answers there."""
     if args.data and not os.environ.get("INTERLOCK_URL"):
         return _offline(args, params, question)
     try:
@@ -87,13 +88,15 @@ def _offline(args: Any, params: dict[str, str | None], question: str) -> dict[st
     tenant, clock = given.pop("tenant", None), SystemClock()
     questions: dict[str, Callable[[Any], Awaitable[dict[str, Any]]]] = {
         "usage": lambda ledger: views.usage(ledger, given, tenant, clock),
+        "costs": lambda ledger: views.costs(ledger, given, tenant, clock),
         "savings": lambda ledger: views.savings(ledger, given, tenant, clock),
         "explain": lambda ledger: views.explain(ledger, args.request_id, tenant),
     }
     return ask(data_dir(args), questions[question])
 
 
-def _status(found: dict[str, Any]) -> int:
+def status(found: dict[str, Any]) -> int:
+    """The exit status: 1 if the answer is not complete, which is said."""
     if found["problem"]:
         complain(f"not complete: {found['problem']}")
     return int(bool(found["problem"]))

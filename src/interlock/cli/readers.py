@@ -2,6 +2,12 @@
 
 import argparse
 
+BY = (
+    *("tenant", "principal", "session", "mode", "tier", "deployment", "model", "day"),
+    *("key", "outcome", "source", "provider", "team", "task", "tool"),
+)
+"""What usage and costs can be grouped by: `ledger.DIMENSIONS`, which is not imported for it."""
+
 
 def character(text: str) -> str:
     """One character; `\\t` and `tab` are a tab."""
@@ -31,3 +37,11 @@ def columns(text: str) -> list[tuple[str, str]]:
     if not all(column and member for column, member in found) or len(set(members)) < len(members):
         raise argparse.ArgumentTypeError(f"{text!r} is not COLUMN or COLUMN=NAME, each name once, with commas between")
     return found
+
+
+def by(text: str) -> str:
+    """Names of BY, with commas between."""
+    for column in text.split(","):
+        if column not in BY:
+            raise argparse.ArgumentTypeError(f"{column!r} is not one of {', '.join(BY)}")
+    return text

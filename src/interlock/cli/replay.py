@@ -51,16 +51,17 @@ def _traffic(args: Any, policy: "Policy", against: "Policy | None", progress: Pr
     from interlock.replay import baseline_of, read_traffic, replay_traffic
 
     named = {what: getattr(args, f"{what}_column") for what in ("input", "output", "mode", "model")}
-    other = against or baseline_of(policy)
     path = Path(args.csv)
     calls: Iterable[Traffic] = _told(read_traffic(path, named), progress, path.name)
-    sums = replay_traffic(calls, policy, other)
-    return sums.report(policy.version, against.version if against else other.name), None  # type: ignore[union-attr] # a Baseline where there is no policy
+    if against:
+        return replay_traffic(calls, policy, against).report(policy.version, against.version), None
+    baseline = baseline_of(policy)
+    return replay_traffic(calls, policy, baseline).report(policy.version, baseline.name), None
 
 
 def _ledger(args: Any, policy: "Policy", against: "Policy | None", progress: Progress) -> tuple["Report", str | None]:
     from interlock.cli.offline import ask
-    from interlock.control.instants import instant_ns
+    from interlock.instants import instant_ns
     from interlock.replay import Replay
 
     if against is not None:

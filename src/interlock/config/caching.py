@@ -1,10 +1,10 @@
 """`cache` of a rule: that answers are given again. [cache]: where they are kept."""
 
 from decimal import Decimal, InvalidOperation
-from urllib.parse import urlsplit
 
 from interlock.caching import Caching
 from interlock.caching import Settings as CacheSettings
+from interlock.config.addresses import read_address
 from interlock.config.credentials import Places, read_reference
 from interlock.config.deployments import read_ca_bundle, read_facts
 from interlock.config.reading import Table
@@ -91,17 +91,9 @@ def _url(table: Table) -> str:
 
 
 def _wrong_url(text: str) -> str:
-    if not text.isascii() or not text.isprintable() or " " in text or len(text) > 1024:
-        return "it has spaces, control or non-ASCII characters, or is longer than 1024"
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        return "it is not a URL"
-    if parts.scheme not in ("redis", "rediss") or not parts.hostname or port == 0:
-        return "it has no redis or rediss scheme, or no host"
-    if parts.password is not None:
-        return "it holds a password, which belongs into `credential`"
+    parts, why = read_address(text, ("redis", "rediss"))
+    if parts is None:
+        return why
     database = parts.path.removeprefix("/")
     if "?" in text or "#" in text or (database and not (database.isdigit() and len(database) <= 4)):
         return "it has a query, a fragment, or a path that is no database's number"

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 
+from interlock.config.addresses import read_address
 from interlock.config.clouds import CLOUDS, Place, read_place
 from interlock.config.credentials import Places, read_credentials
 from interlock.config.prices import FREE, read_price
@@ -118,17 +118,11 @@ def _base_url(table: Table, provider: str, place: Place) -> str:
 
 def wrong_url(text: str) -> str:
     """Why a text cannot be a base URL; empty if it can."""
-    if not text.isascii() or not text.isprintable() or " " in text or len(text) > 1024:
-        return "it has spaces, control or non-ASCII characters, or is longer than 1024"
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        return "it is not a URL"
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        return "it has no http or https scheme, or no host"
+    parts, why = read_address(text, ("http", "https"))
+    if parts is None:
+        return why
     if "@" in parts.netloc:
-        return "it holds a user or password, which belong into `credential`"
+        return "it holds a user, which belongs into `credential`"
     if "?" in text or "#" in text:
         return "it has a query or fragment"
     ending = next((end for end in _ENDPOINTS if parts.path.rstrip("/").endswith(end)), "")

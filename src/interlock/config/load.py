@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from interlock.config.anomalies import read_anomalies
 from interlock.config.builtin import BUILTIN
 from interlock.config.caching import read_cache
 from interlock.config.checks import check
@@ -23,9 +24,10 @@ from interlock.config.guard import read_guard
 from interlock.config.ledger import read_ledger
 from interlock.config.lines import Lines
 from interlock.config.prices import look_up, read_price
-from interlock.config.quotas import read_quotas, read_reserve, read_sharing, read_webhook
+from interlock.config.quotas import read_credits, read_quotas, read_reserve, read_sharing, read_webhook
 from interlock.config.reading import NAME, NAME_RULE, Notes, Table, shown
 from interlock.config.routes import read_profiles, read_rules, read_tiers
+from interlock.config.runtime import read_runtime
 from interlock.config.sections import (
     read_affinity,
     read_breaker,
@@ -35,6 +37,7 @@ from interlock.config.sections import (
     read_server,
     read_timeouts,
 )
+from interlock.config.tools import read_tools
 from interlock.config.value import Config, Loaded, LocalModel, Reference, Server
 from interlock.errors import ConfigError
 from interlock.gateway import Policy, version_of
@@ -84,8 +87,11 @@ def read(
     config = Config(
         policy=policy,
         reference=baseline if isinstance(baseline, Reference) else None,
-        server=_server(root.table("server"), local, folder, env),
+        server=_server(root, local, folder, env),
         ledger=read_ledger(root.table("ledger"), Places(folder, env)),
+        anomalies=read_anomalies(root.table("anomalies")),
+        runtime=read_runtime(root.table("runtime")),
+        tools=read_tools(root.table("tools"), Places(folder, env)),
         source_path=source,
     )
     root.done()
@@ -166,9 +172,14 @@ def _policy(root: Table, local: LocalModel, folder: Path, env: Mapping[str, str]
     )
 
 
-def _server(table: Table, local: LocalModel, folder: Path, env: Mapping[str, str]) -> Server:
+def _server(root: Table, local: LocalModel, folder: Path, env: Mapping[str, str]) -> Server:
+    table, below = root.table("server"), read_credits(root.table("credits"))
     sharing = read_sharing(table.table("sharing"), Places(folder, env))
     webhook = read_webhook(table.table("webhook"), Places(folder, env))
+    if webhook is not None:
+        webhook = msgspec.structs.replace(webhook, below_nanousd=below)
+    elif below:
+        root.notes.warning(("credits", "warn_below"), "nobody is told: [server.webhook] says whom to tell")
     return msgspec.structs.replace(read_server(table, local, folder), sharing=sharing, webhook=webhook)
 
 

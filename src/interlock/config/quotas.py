@@ -1,17 +1,19 @@
-"""[[quotas]]: limits on what calls use; [reserve]; [server.sharing], [server.webhook]: who counts, who is told."""
+"""[[quotas]]: limits on what calls use; [reserve]; [server.sharing], [server.webhook]: who counts, who is told;
+[credits]: of which balances."""
 
 from typing import get_args
-from urllib.parse import urlsplit
 
+from interlock.config.addresses import read_address
 from interlock.config.credentials import Places, read_reference
 from interlock.config.prices import nanousd
-from interlock.config.reading import NAME, NAME_RULE, Table, shown
+from interlock.config.reading import NAME, NAME_RULE, Table
 from interlock.limits import Limit, Measure, Scope, Window, problems
 from interlock.limits.settings import Sharing, Warned
 from interlock.units import INT64_MAX
 
 QUOTAS_MAX = 256
 TOKENS_MAX = 1 << 40
+BELOW_MAX = 8
 MEASURES: dict[str, Measure] = {
     "requests": "requests",
     "input_tokens": "input_tokens",
@@ -21,7 +23,7 @@ MEASURES: dict[str, Measure] = {
     "usd": "nanousd",
 }
 SCOPES: dict[str, Scope] = {name: name for name in get_args(Scope)}
-WINDOWS: dict[str, Window] = {name: name for name in get_args(Window)}
+WINDOWS: dict[str, Window] = {name: name for name in get_args(Window) if name != "ever"}
 DEFAULT_RESERVE = 4_096
 _SCHEMES = ("redis", "rediss", "valkey", "valkeys")
 
@@ -132,18 +134,27 @@ def read_webhook(table: Table, places: Places) -> Warned | None:
     return Warned(url=url, secret=secret) if secret is not None else None
 
 
+def read_credits(table: Table) -> tuple[int, ...]:
+    """`[credits]`: below which balances, in nano-USD and descending, somebody is warned."""
+    value = table.take("warn_below")
+    rule = f'at most {BELOW_MAX} amounts of dollars, each less than the one before, e.g. ["10", "1"]'
+    try:
+        given = value if isinstance(value, list) else [value]
+        found = tuple(nanousd(one) for one in given) if value is not None else ()
+    except ValueError:
+        found = (0,)
+    if len(found) > BELOW_MAX or list(found) != sorted({*found} - {0}, reverse=True):
+        table.wrong("warn_below", rule)
+        found = ()
+    table.done()
+    return found
+
+
 def _url(table: Table, key: str, schemes: tuple[str, ...], rule: str) -> str:
-    """An address without a password in it, which would be logged."""
     value = table.take(key)
     if value is None:
         return ""
-    try:
-        parts = urlsplit(value) if isinstance(value, str) else urlsplit("")
-        good = parts.scheme in schemes and bool(parts.hostname) and not parts.password and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
-        found = "a password in it" if isinstance(value, str) and "@" in value else shown(value)
-        table.problem(key, f"found {found}; expected {rule}, and no password (that is `credential`)")
-        return ""
-    return str(value)
+    why = read_address(value, schemes)[1] if isinstance(value, str) else "it is not a string"
+    if why:
+        table.problem(key, f"{why}; expected {rule}")  # the value may hold a password or a token: never shown
+    return "" if why else str(value)

@@ -9,9 +9,12 @@ from typing import Literal
 
 import msgspec
 
+from interlock.door.settings import Tools
 from interlock.gateway import Policy
+from interlock.ledger import Watching
 from interlock.limits.settings import Sharing, Warned
 from interlock.meters.settings import Settings
+from interlock.runtime.settings import RuntimeSettings
 
 
 class Tls(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +71,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """What `savings` compares with; its name and price become the policy's `baseline` and `baseline_price`."""
     server: Server = Server()
     ledger: Settings = Settings()
+    anomalies: Watching = Watching()
+    runtime: RuntimeSettings = RuntimeSettings()
+    tools: Tools = Tools()
     source_path: Path | None = None
     """None: the built-in default."""
 

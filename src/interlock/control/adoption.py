@@ -15,9 +15,11 @@ import msgspec
 from interlock import config
 from interlock.clock import Clock
 from interlock.config import Loaded, Watch
-from interlock.control.instants import rfc3339
 from interlock.errors import ConfigError, InterlockError
 from interlock.gateway.policy import Policy
+from interlock.instants import rfc3339
+from interlock.ledger import Watching
+from interlock.limits.settings import Warned
 from interlock.log import Log, Record
 from interlock.meters import Settings
 
@@ -53,6 +55,10 @@ class Adoption:
         self.rejected: Rejected | None = None
         self.ledger: Settings | None = None
         """Of the last file that was good; None: there was none since the start."""
+        self.anomalies: Watching | None = None
+        """The same."""
+        self.warned: Warned | None = None
+        """The same."""
         self.seq = 0
         """The record that `policy` is."""
         self._head = 0
@@ -78,7 +84,8 @@ class Adoption:
             except ConfigError as error:
                 self.rejected = Rejected(self._clock.now_ns(), tuple(error.problems))
                 raise
-            self.ledger = loaded.config.ledger
+            self.ledger, self.anomalies = loaded.config.ledger, loaded.config.anomalies
+            self.warned = loaded.config.server.webhook
             await self._append(loaded.policy)
             self.warnings, self.rejected = tuple(loaded.warnings), None
             return loaded.policy

@@ -4,7 +4,7 @@ A handler reads its input, asks, and answers; it decides nothing. Amounts and na
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -15,24 +15,32 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
 
+from interlock.answers import body, decoded, json, on_error, query
 from interlock.control import views
-from interlock.control.answers import body, decoded, json, on_error, query
+from interlock.control.anomalies import AnomalyPaths
+from interlock.control.billing import BillingPaths, control_routes, tenant_routes
+from interlock.control.budgets import BudgetPaths
 from interlock.control.corrections import Corrections
+from interlock.control.credits import CreditPaths
+from interlock.control.entitlements import EntitlementPaths
 from interlock.control.entries import EntryPaths
 from interlock.control.erasures import Erasures
 from interlock.control.events import Events
 from interlock.control.gate import Gate
-from interlock.control.instants import rfc3339
 from interlock.control.meters import MeterPaths
 from interlock.control.periods import Periods
 from interlock.control.quotas import QuotaPaths
+from interlock.control.reconciling import Reconciliations
+from interlock.control.relay import Relay
 from interlock.control.retention import RetentionPaths
 from interlock.control.service import Control
 from interlock.control.tenants import Tenants
+from interlock.control.tools import ToolPaths
 from interlock.errors import InterlockError, LocalError
 from interlock.identity import Key, Revoked, Scope
+from interlock.instants import rfc3339
 from interlock.log.verify import StreamReport
 from interlock.proof.check import read_kept
 from interlock.proof.keys import read_public_key
@@ -60,8 +68,8 @@ class VerifyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 def control_app(control: Control) -> Starlette:
     """The control port: every path needs a key with scope `admin`, but for /healthz and /metrics."""
-    at, tenants = _ControlPort(control, own=False), Tenants(control)
-    routes = [
+    at, tenants, tools = _ControlPort(control, own=False), Tenants(control), ToolPaths(control.approvals)
+    routes: list[BaseRoute] = [
         Route("/healthz", _healthz),
         Route("/metrics", at.metrics),
         Route("/v1/keys", at.list_keys, methods=["GET"]),
@@ -74,7 +82,11 @@ def control_app(control: Control) -> Starlette:
         Route("/v1/withdrawals", control.withdrawals.show, methods=["GET"]),
         Route("/v1/withdrawals", control.withdrawals.take, methods=["POST"]),
         Route("/v1/withdrawals/{kind}/{name:path}", control.withdrawals.undo, methods=["DELETE"]),
+        Route("/v1/tools", tools.list, methods=["GET"]),
+        Route("/v1/tools/{server}/{name}", tools.show, methods=["GET"]),
+        Route("/v1/tools/{server}/{name}/approval", tools.approve, methods=["POST"]),
         Route("/v1/usage", at.usage),
+        Route("/v1/costs", at.costs),
         Route("/v1/savings", at.savings),
         Route("/v1/explain/{request_id}", at.explain),
         Route("/v1/verify", at.verify, methods=["GET"]),
@@ -87,21 +99,33 @@ def control_app(control: Control) -> Starlette:
         Route("/v1/events", EntryPaths(control, own=False).find, methods=["GET"]),
         Route("/v1/retention", RetentionPaths(control).show),
         Route("/v1/quotas", QuotaPaths(control).show),
+        *control_routes(BillingPaths(control.billing, control.reports, control.call_postings, own=False)),
+        *CreditPaths(control).control_routes(),
+        *EntitlementPaths(control).control_routes(),
+        Route("/v1/budgets", BudgetPaths(control, own=False).show),
+        Route("/v1/anomalies", AnomalyPaths(control.anomalies, control.clock, own=False).show),
+        Route("/v1/reconciliations", Reconciliations(control).list, methods=["GET"]),
+        Route("/v1/reconciliations", Reconciliations(control).reconcile, methods=["POST"]),
         *_meter_routes(MeterPaths(control, own=False)),
+        *_agent_routes(Relay(control.places.runtime_socket, every_tenant=True)),
     ]
     return _app(control, routes, "admin", ("/healthz", "/metrics"))
 
 
 def api_app(control: Control) -> Starlette:
-    """The api port, for a key's own tenant: what it used and what its meters say, events that are to be counted, their
-    corrections, closed periods, customers to be erased, and the meters. `usage:read`, but for what `scopes` names."""
+    """The api port, for a key's own tenant: what it used and may still use, what its meters say, events that are to be
+    counted, their corrections, closed periods, customers to be erased, and the meters. `usage:read`, but for what
+    `scopes` names."""
     at, meters, entries = _ApiPort(control, own=True), MeterPaths(control, own=True), EntryPaths(control, own=True)
     erasures = Erasures(control)
-    routes = [
+    routes: list[BaseRoute] = [
         Route("/healthz", _healthz),
         Route("/v1/usage", at.usage),
+        Route("/v1/costs", at.costs),
         Route("/v1/savings", at.savings),
         Route("/v1/explain/{request_id}", at.explain),
+        Route("/v1/budgets", BudgetPaths(control, own=True).show),
+        Route("/v1/anomalies", AnomalyPaths(control.anomalies, control.clock, own=True).show),
         Route("/v1/events", entries.find, methods=["GET"]),
         Route("/v1/events", at.take_events, methods=["POST"]),
         Route("/api/v1/events", entries.find_openmeter, methods=["GET"]),
@@ -112,12 +136,16 @@ def api_app(control: Control) -> Starlette:
         Route("/v1/erasures", erasures.list, methods=["GET"]),
         Route("/v1/erasures", erasures.ask, methods=["POST"]),
         Route("/v1/erasures/{id}", erasures.show, methods=["GET"]),
+        *CreditPaths(control).api_routes(),
+        *EntitlementPaths(control).api_routes(),
+        *tenant_routes(BillingPaths(control.billing, control.reports, control.call_postings, own=True)),
         *_meter_routes(meters),
         Route("/api/v1/meters", meters.openmeter_list, methods=["GET"]),
         Route("/api/v1/meters", meters.openmeter_define, methods=["POST"]),
         Route("/api/v1/meters/{slug}", meters.openmeter_show, methods=["GET"]),
         Route("/api/v1/meters/{slug}", meters.openmeter_retire, methods=["DELETE"]),
         Route("/api/v1/meters/{slug}/query", meters.openmeter_ask, methods=["GET", "POST"]),
+        *_agent_routes(Relay(control.places.runtime_socket, every_tenant=False)),
     ]
     scopes: dict[str, Scope] = {
         "POST /v1/events": "events:write",
@@ -132,8 +160,23 @@ def api_app(control: Control) -> Starlette:
         "DELETE /v1/meters/*": "meters:write",
         "POST /api/v1/meters": "meters:write",
         "DELETE /api/v1/meters/*": "meters:write",
+        **{f"{method} /v1/{what}": "sessions:run" for method in _METHODS for what in _AGENT_PATHS},
+        "POST /v1/approvals/*": "sessions:approve",
     }
     return _app(control, routes, "usage:read", ("/healthz",), scopes)
+
+
+_METHODS: Sequence[str] = ("GET", "POST", "PUT", "DELETE")
+_AGENT_PATHS = ("sessions", "sessions/*", "approvals", "approvals/*")
+
+
+def _agent_routes(relay: Relay) -> list[BaseRoute]:
+    """What the runtime's process answers (runtime.api)."""
+    return [
+        route
+        for path in ("/v1/sessions", "/v1/approvals")
+        for route in (Route(path, endpoint=relay), Mount(path, app=relay))
+    ]
 
 
 def _meter_routes(at: MeterPaths) -> list[Route]:
@@ -148,7 +191,7 @@ def _meter_routes(at: MeterPaths) -> list[Route]:
 
 def _app(
     control: Control,
-    routes: list[Route],
+    routes: Sequence[BaseRoute],
     scope: Scope,
     open_paths: tuple[str, ...],
     scopes: Mapping[str, Scope] = MappingProxyType({}),
@@ -176,6 +219,10 @@ class _Questions:
     async def usage(self, request: Request) -> Response:
         params, tenant = self._asked(request, "by", *views.WINDOW)
         return await self._answer(views.usage(self._control.ledger, params, tenant, self._control.clock))
+
+    async def costs(self, request: Request) -> Response:
+        params, tenant = self._asked(request, "by", *views.WINDOW)
+        return await self._answer(views.costs(self._control.ledger, params, tenant, self._control.clock))
 
     async def savings(self, request: Request) -> Response:
         params, tenant = self._asked(request, *views.WINDOW)

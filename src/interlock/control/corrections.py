@@ -6,8 +6,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from interlock.answers import check_json
 from interlock.clock import Clock
-from interlock.control.answers import check_json
 from interlock.control.events import LIST_BYTES_MAX, Admit, Item, Room, answer, items_of, origin_of
 from interlock.errors import LocalError
 from interlock.intake import Correction, Intake, Origin, Refused, read_correction

@@ -7,12 +7,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from interlock.control.answers import json, query
-from interlock.control.instants import instant_ns
+from interlock.answers import json, query
 from interlock.control.meters import complete_from
 from interlock.control.service import Control
 from interlock.errors import LocalError
 from interlock.identity import Key, check_tenant
+from interlock.instants import instant_ns
 from interlock.meters import Entry, Wanted
 from interlock.meters.answer import Listed
 
@@ -52,12 +52,13 @@ class EntryPaths:
         limit = params.get("limit", "100")
         if not (limit.isascii() and limit.isdigit() and len(limit) < 10):
             raise LocalError(f"limit is a whole number, not {limit[:20]!r}", field="limit")
+        named: dict[str, Any] = {name: params[name] for name in NAMES if name in params}
         wanted = Wanted(
             since_us=self._us(params, "from"),
             until_us=self._us(params, "to"),
             limit=int(limit),
             standing=standing,
-            **{name: params[name] for name in NAMES if name in params},
+            **named,
         )
         return await self._control.meters.events(tenant, wanted, await self._control.events_head())
 

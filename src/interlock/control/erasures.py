@@ -6,10 +6,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from interlock.control.answers import decoded, json, query
+from interlock.answers import decoded, json, query
 from interlock.control.events import origin_of
-from interlock.control.instants import rfc3339
 from interlock.control.service import Control
+from interlock.instants import rfc3339
 from interlock.intake import Erasure
 
 

@@ -12,8 +12,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from interlock.answers import json, problem
 from interlock.clock import Clock
-from interlock.control.answers import json, problem
 from interlock.errors import CODES, LocalError, TransientError
 from interlock.identity import Key
 from interlock.intake import Event, Intake, Origin, Outcome, Quick, Refused, read_json

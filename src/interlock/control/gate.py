@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Collection, Mapping
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
-from interlock.control.answers import refusal
+from interlock.answers import refusal
 from interlock.errors import CODES
 from interlock.identity import Denied, Key, Scope
 
@@ -14,7 +14,11 @@ Admit = Callable[[str, Scope], Key | Denied]
 
 
 class Gate:
-    """ASGI middleware: admits by key, or answers 401, 403 or 503 itself. The key is then in `scope["state"]["key"]`."""
+    """ASGI middleware: admits by key, or answers 401, 403 or 503 itself. The key is then in `scope["state"]["key"]`.
+
+    WebSockets too: they are refused before they are accepted, with the same answer. Whoever answers for longer than a
+    moment asks `scope["state"]["stands"]()` whether the key would still be let in.
+    """
 
     def __init__(
         self, app: ASGIApp, admit: Admit, scope: Scope, scopes: Mapping[str, Scope], open_paths: Collection[str]
@@ -27,18 +31,21 @@ class Gate:
         self._open_paths = open_paths
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in self._open_paths:
+        if scope["path"] in self._open_paths:
             await self._app(scope, receive, send)
             return
-        secret = secret_of(Request(scope))
-        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        secret = secret_of(HTTPConnection(scope))
+        method = scope.get("method", "GET")  # a WebSocket begins as a GET
+        method = "GET" if method == "HEAD" else method
         needed = self._needed(f"{method} {scope['path']}")
         found = self._admit(secret, needed) if secret else Denied("key_missing")
         if isinstance(found, Denied):
             message = f"{CODES[found.code].meaning} (needed: {needed})"
             await refusal(found.code, message)(scope, receive, send)
             return
-        scope.setdefault("state", {})["key"] = found
+        state = scope.setdefault("state", {})
+        state["key"] = found
+        state["stands"] = lambda: isinstance(self._admit(secret, needed), Key)
         await self._app(scope, receive, send)
 
     def _needed(self, what: str) -> Scope:
@@ -48,7 +55,7 @@ class Gate:
         return self._scope
 
 
-def secret_of(request: Request) -> str:
+def secret_of(request: HTTPConnection) -> str:
     """What `Authorization: Bearer` or, without it, `x-api-key` holds; empty if there is neither."""
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":

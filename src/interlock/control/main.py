@@ -10,33 +10,16 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-import uvicorn
 import uvloop
-from starlette.applications import Starlette
 
+from interlock.asgi import Server, make_server
 from interlock.clock import SystemClock
 from interlock.control.app import api_app, control_app
 from interlock.control.service import Control
 from interlock.errors import ConfigError, InterlockError
-
-DRAIN_S = 5
-"""How long answers under way may take once the process is told to stop."""
-KEEP_ALIVE_S = 30
-HEADER_BYTES_MAX = 32 * 1024
-CONNECTIONS_MAX = 512
-"""On one port at once; more are told 503."""
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without signal handlers: two servers in one process share ours."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,7 +44,7 @@ async def _serve(control: Control, args: argparse.Namespace) -> int:
     if control.adoption.rejected:
         print("interlock: the configuration has mistakes; the last good one stays in force", file=sys.stderr)
         print(*control.adoption.rejected.problems, sep="\n", file=sys.stderr)
-    servers = [_server(api_app(control)), _server(control_app(control))]
+    servers = [make_server(api_app(control)), make_server(control_app(control))]
     sockets = [socket.socket(fileno=args.api_fd), socket.socket(fileno=args.control_fd)]
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -76,29 +59,12 @@ async def _serve(control: Control, args: argparse.Namespace) -> int:
     return 0
 
 
-def _server(app: Starlette) -> _Server:
-    return _Server(
-        uvicorn.Config(
-            app,
-            http="h11",  # it bounds a request's head; uvicorn's other protocol does not
-            h11_max_incomplete_event_size=HEADER_BYTES_MAX,
-            log_level="error",  # a client that sends nonsense is not worth a line of ours
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=DRAIN_S,
-            limit_concurrency=CONNECTIONS_MAX,
-        )
-    )
-
-
-def _stop(servers: Sequence[_Server]) -> None:
+def _stop(servers: Sequence[Server]) -> None:
     for server in servers:
         server.should_exit = True
 
 
-async def _say_ready(servers: Sequence[_Server], ready_fd: int | None) -> None:
+async def _say_ready(servers: Sequence[Server], ready_fd: int | None) -> None:
     while not all(server.started for server in servers):  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.005)
     if ready_fd is not None:

@@ -12,11 +12,11 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from interlock.control.answers import decoded, json, query
-from interlock.control.instants import instant_ns
+from interlock.answers import decoded, json, query
 from interlock.control.service import Control
 from interlock.errors import LocalError
 from interlock.identity import Key, check_tenant
+from interlock.instants import instant_ns
 from interlock.meters import Answer, Meter, Query, Row, Size, Version
 from interlock.meters.catalog import METERS_MAX
 from interlock.meters.definition import AGGREGATIONS

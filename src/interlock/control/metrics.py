@@ -40,6 +40,12 @@ METRICS: Mapping[str, Metric] = {
         "gauge", (), "sum", "Workers that leave the cache's server alone, because it does not answer."
     ),
     "interlock_cost_nanousd_total": Metric("counter", (), "sum", "Cost of all priced usage in the ledger, nano-USD."),
+    "interlock_anomalies_total": Metric(
+        "counter", ("kind",), "sum", "Who was found to cost far more than their peers, by kind."
+    ),
+    "interlock_anomalies_unwatched_total": Metric(
+        "counter", (), "sum", "Costs of sessions, tasks and principals that there was no room to watch."
+    ),
     "interlock_open_attempts": Metric("gauge", (), "sum", "Attempts opened and not settled yet."),
     "interlock_connections": Metric("gauge", (), "sum", "Client connections on the data port."),
     "interlock_journal_bytes_total": Metric("counter", (), "sum", "Bytes appended to the usage journals."),

@@ -6,9 +6,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from interlock.control.answers import decoded, json
+from interlock.answers import decoded, json
 from interlock.control.events import origin_of
-from interlock.control.instants import rfc3339
+from interlock.instants import rfc3339
 from interlock.intake import Intake, Standing, rfc3339_us
 
 

@@ -6,12 +6,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from interlock.answers import json, query
 from interlock.config.ledger import DAYS_MAX
-from interlock.control.answers import json, query
-from interlock.control.instants import rfc3339
 from interlock.control.service import Control
 from interlock.errors import LocalError
 from interlock.identity import check_tenant
+from interlock.instants import rfc3339
 from interlock.meters.keeper import Wish
 from interlock.meters.kept import Kept
 

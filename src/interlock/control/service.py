@@ -4,22 +4,44 @@ It knows no HTTP and makes no decision about a request; the data plane never wai
 """
 
 import asyncio
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from interlock.billing import Billing, Metered, Reports, standings
+from interlock.billing.books import Posting, of_burn, of_cost
 from interlock.clock import Clock
 from interlock.control.adoption import Adoption
-from interlock.control.instants import rfc3339
+from interlock.control.anomalies import Anomalies
 from interlock.control.metrics import read_snapshots, render, series
 from interlock.control.withdrawals import PATIENCE_S, Withdrawals
+from interlock.credentials import read_credential
+from interlock.credits import Credits, ForInvoices, Reckoner
 from interlock.datadir import DataDir
-from interlock.errors import ConfigError, InterlockError, LocalError, LogUnavailable
-from interlock.identity import CONFIG, IDENTITY, Denied, Generation, Identity, Key, Scope, SharedDirectory, ensure_admin
+from interlock.door import Approvals
+from interlock.entitlements import Entitling, Standing
+from interlock.errors import ConfigError, InterlockError, LocalError, LogUnavailable, TransientError
+from interlock.identity import (
+    CONFIG,
+    CREDITS,
+    ENTITLEMENTS,
+    IDENTITY,
+    Denied,
+    Generation,
+    Identity,
+    Key,
+    Scope,
+    SharedDirectory,
+    ensure_admin,
+)
+from interlock.instants import rfc3339
 from interlock.intake import Eraser, Erasure, Intake, Origin
 from interlock.intake.records import STREAM as EVENTS
 from interlock.ledger import Ledger
+from interlock.limits import Notice, Webhook
+from interlock.limits.settings import Warned
 from interlock.log.reader import JournalReader, last_seq
 from interlock.log.sqlite import SqliteLog
 from interlock.log.verify import StreamReport
@@ -61,6 +83,21 @@ class Control:
         self.directory = SharedDirectory(self.log, self.generation)
         self.adoption = Adoption(self.log, config_path, clock, lambda head: self.generation.raise_to(CONFIG, head))
         self.withdrawals = Withdrawals(self.log, self.generation, self.adoption, self.places, clock, PATIENCE_S)
+        self.credits = Credits(
+            self.log,
+            clock,
+            Reckoner(self.ledger),
+            self._fold_whole,
+            lambda head: self.generation.raise_to(CREDITS, head),
+        )
+        self.webhook: Webhook | None = None
+        self.anomalies = Anomalies(self.ledger, self.log, clock, self._tell)
+        self.approvals = Approvals(self.log, self.generation, clock)
+        raised = self.generation.raise_to
+        self.entitlements = Entitling(self.log, clock, self._standings, lambda head: raised(ENTITLEMENTS, head))
+        follow = self.entitlements.follow
+        self.billing = Billing(self.log, clock, self._counter(), ForInvoices(self.credits), subscribed=follow)
+        self.reports = Reports(self.billing, self.log)
         self.problem = ""
         """Why the ledger is not complete; empty: it is."""
         self._reload = asyncio.Event()
@@ -78,7 +115,12 @@ class Control:
             if self.adoption.policy is None:
                 raise
         self._configure()
+        self.webhook = webhook_of(self.adoption.warned, self.clock)
+        await self.anomalies.take_up()
         await self.fold()
+        await self.credits.refresh()
+        with suppress(InterlockError):  # it stays due
+            await self.entitlements.follow()
         await self.refresh_meters()
         self.intake.start()
         self.meters.start()
@@ -89,7 +131,11 @@ class Control:
             group.create_task(self._fold_for_ever())
             group.create_task(self._sign_for_ever())
             group.create_task(self._watch())
+            group.create_task(self._settle())
             group.create_task(self.eraser.run())
+            group.create_task(self._keep_credits())
+            if self.webhook is not None:
+                group.create_task(self.webhook.run())
 
     def close(self) -> None:
         """Give everything back."""
@@ -123,6 +169,12 @@ class Control:
                 raise
             self.problem = error.message
 
+    async def _fold_whole(self) -> None:
+        """For who writes down what calls have cost. Raises also: InterlockError `log_corrupt`: some are missing."""
+        await self.fold()
+        if self.problem:
+            raise InterlockError(self.problem, code="log_corrupt")
+
     @property
     def catalog(self) -> Catalog:
         """The meters of all tenants, as of `refresh_meters`."""
@@ -154,6 +206,30 @@ class Control:
         self.eraser.wake()
         return erasure
 
+    async def call_postings(self) -> list[Posting]:
+        """What calls cost, and what of prepaid credit they burned, for the books."""
+        await self.fold()
+        found = of_cost(await asyncio.to_thread(self.ledger.cost_nanousd))
+        for account, reckoned in await self.credits.reckoned():
+            found += of_burn(account.owner.tenant, reckoned.cost) if reckoned else []
+        return found
+
+    def _counter(self) -> Metered:
+        return Metered(
+            self.ledger,
+            self._folded,
+            self.meters,
+            self.refresh_meters,
+            self.events_head,
+            lambda tenant, slug, version: self.catalog.find(tenant, slug, version)[0],
+        )
+
+    async def _folded(self) -> None:
+        """Raises: TransientError `not_ready`: the view is not complete, so nothing can be billed by it."""
+        await self.fold()
+        if self.problem:
+            raise TransientError(f"the ledger is not complete: {self.problem}", code="not_ready")
+
     async def events_head(self) -> int:
         """The record of the events' stream up to which everybody was answered, at least."""
         return self.intake.head or await asyncio.to_thread(last_seq, self.places.journal / EVENTS, EVENTS)
@@ -178,6 +254,8 @@ class Control:
         own: dict[str, float] = {"interlock_cost_nanousd_total": await asyncio.to_thread(self.ledger.cost_nanousd)}
         own |= {series("interlock_events_total", result=name): n for name, n in self.intake.results.items()}
         own |= {series("interlock_corrections_total", result=name): n for name, n in self.intake.corrections.items()}
+        own |= {series("interlock_anomalies_total", kind=kind): n for kind, n in self.anomalies.counts.items()}
+        own["interlock_anomalies_unwatched_total"] = self.anomalies.unwatched
         own["interlock_meters_behind_records"] = max(0, self.intake.head - self.meters.seq)
         for name, rows in list(self.meters.keeper.rows.items()):
             table, _, then = name.partition("/")
@@ -225,8 +303,28 @@ class Control:
         while True:
             with suppress(InterlockError):  # a busy or unwritable view: the next round tries again, a question says so
                 await self._tell_heads()
+                begun_ns = self.clock.now_ns()
                 await self.fold()
+                await self.anomalies.look(begun_ns)
             await asyncio.sleep(FOLD_CORRUPT_S if self.problem else FOLD_S)
+
+    async def _standings(self, tenant: str) -> list[Standing]:
+        """What subscriptions entitle a tenant (all tenants) to."""
+        return list(standings(await self.billing.refresh(), tenant))
+
+    async def _keep_credits(self) -> None:
+        while True:
+            with suppress(InterlockError):  # what is due stays due; until it is written, workers count on less
+                await self.credits.look()
+            with suppress(InterlockError):
+                if self.entitlements.due:
+                    await self.entitlements.follow()
+            await asyncio.sleep(FOLD_S)
+
+    async def _settle(self) -> None:
+        """What a void or return of an invoice owes a prepaid balance, if this process was killed between the two."""
+        with suppress(InterlockError):  # whoever voids or returns it again settles it
+            await self.billing.settle()
 
     async def _sign_for_ever(self) -> None:
         await asyncio.sleep(SIGN_FIRST_S)
@@ -239,6 +337,8 @@ class Control:
         """A writer that died between its commit and the telling is made good here."""
         self.generation.raise_to(IDENTITY, await self.log.head("identity"))
         self.generation.raise_to(CONFIG, await self.log.head("config"))
+        self.generation.raise_to(CREDITS, await self.log.head("credits"))
+        self.generation.raise_to(ENTITLEMENTS, await self.log.head("entitlements"))
 
     async def _watch(self) -> None:
         due = False
@@ -254,6 +354,12 @@ class Control:
         """Where tables stand and how long rows stay there; whoever had the file adopted."""
         if self.adoption.ledger is not None and self.adoption.ledger != self.meters.keeper.settings:
             self.meters.configure(self.adoption.ledger)
+        if self.adoption.anomalies is not None:
+            self.anomalies.configure(self.adoption.anomalies)
+
+    def _tell(self, notice: Notice) -> None:
+        if self.webhook is not None:
+            self.webhook.send(notice)
 
     async def _adopt_again(self) -> bool:
         """Whether to try once more: yes if the log was away; a file with mistakes waits in `rejected` for a change."""
@@ -264,6 +370,17 @@ class Control:
         except InterlockError:
             return True
         return False
+
+
+def webhook_of(warned: Warned | None, clock: Clock) -> Webhook | None:
+    """Who is told, as the configuration says at start; None: nobody, or its secret cannot be read, which is said."""
+    if warned is None:
+        return None
+    try:
+        return Webhook(warned.url, read_credential(warned.secret), clock)
+    except LocalError as error:  # nobody is told, and everything else goes on
+        print(f"interlock: server.webhook: {error.message}", file=sys.stderr)
+        return None
 
 
 def _ready(deployment: str, snapshots: Sequence[dict[str, float]]) -> bool | None:

@@ -6,10 +6,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from interlock.control.answers import decoded, json, query
-from interlock.control.instants import rfc3339
+from interlock.answers import decoded, json, query
 from interlock.control.service import Control
 from interlock.identity import Directory, Tenant
+from interlock.instants import rfc3339
 
 
 class TenantRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -19,10 +19,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from interlock.answers import decoded, json, query
 from interlock.clock import Clock
 from interlock.control.adoption import STREAM, Adoption
-from interlock.control.answers import decoded, json, query
-from interlock.control.instants import rfc3339
 from interlock.datadir import DataDir
 from interlock.errors import InterlockError, LocalError
 from interlock.gateway.withdrawal import (
@@ -37,6 +36,7 @@ from interlock.gateway.withdrawal import (
 )
 from interlock.identity import ACKNOWLEDGED, CONFIG, Generation
 from interlock.identity.rules import check_reason
+from interlock.instants import rfc3339
 from interlock.log import Conflict, Log, Record
 
 PATIENCE_S = 5.0

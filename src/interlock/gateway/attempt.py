@@ -17,6 +17,7 @@ from interlock.gateway.limiting import without_theirs
 from interlock.gateway.plan import Plan
 from interlock.gateway.policy import Deployment
 from interlock.gateway.relay import Relay
+from interlock.gateway.signals import ARGUMENTS_HEADER
 from interlock.gateway.translate import Voice, translate_whole
 from interlock.gateway.translate.neutral import Envelope, Failed
 from interlock.gateway.upstream import Upstream
@@ -307,6 +308,7 @@ class Attempt:
             family=self.deployment.family,
             model=self.deployment.model,
             input_estimate=self._exchange.call.input_estimate,
+            raw_arguments=self._exchange.head.headers.get(ARGUMENTS_HEADER) == b"raw",
         )
 
     # the end
@@ -315,6 +317,7 @@ class Attempt:
         unread = Reading(self.plan.format) if code == "internal" else None  # reading it may be what went wrong
         reading = (unread or self._so_far()) if sent else None
         self.settle("truncated" if self._first_byte_ns else "failed", reading, code)
+        self.lesson.unsayable = self.relay is not None and self.relay.unsayable
         self._exchange.failed(self, code, message, status=status, again=again)
 
     def _report(self, failure: Failed) -> None:

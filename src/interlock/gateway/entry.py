@@ -164,9 +164,10 @@ class Entry:
             if directory.stands(caller.key, caller.seq, self.gateway.clock.now_ns()):
                 return caller
             self.connection.known = None
-        key = self.gateway.admit(self.head, "inference")
-        if isinstance(key, LocalError):
-            raise key
+        admitted = self.gateway.admission.admit(self.head)
+        if isinstance(admitted, LocalError):
+            raise admitted
+        key = admitted.key
         caller = Caller(
             self.head.headers,
             key,
@@ -174,6 +175,7 @@ class Entry:
             directory.boundaries(key),
             directory.agreements(key),
             self.gateway.region,
+            admitted.session,
         )
         self.connection.known = caller
         return caller

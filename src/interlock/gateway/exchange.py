@@ -1,5 +1,5 @@
 """The life of one request, from the decision to the last byte, in the order of docs/design.md. It holds this order and
-nothing else: choosing is routing.py, one attempt is attempt.py, what a fault leads to is failure/.
+nothing else: choosing is routing.py, one attempt is attempt.py, what a fault leads to is failure/. Nothing here waits.
 
     open    usage.opened goes to the journal
     send    only then do bytes go upstream
@@ -7,8 +7,6 @@ nothing else: choosing is routing.py, one attempt is attempt.py, what a fault le
     settle  usage.settled, exactly once an attempt, whatever happened
     next    before the client has heard a word, a failed attempt is followed by the next candidate, then by another
             round of them; after it, only where the rule says `on_cut = "continue"`
-
-Everything runs on the event loop's callbacks; nothing here waits.
 """
 
 import logging
@@ -74,6 +72,7 @@ class Exchange:
         self.deployment = ""  # that of the last attempt
         self.settled: Settled | None = None  # what became of the last that is over
         self.limits = b""  # what is said of a limit that refused
+        self._refusal: Denied | None = None  # the word of one
         self._voice: Voice | None = None
         self._joins = call.stream and way.routed.route.on_cut == "continue"
         self.begun = False  # the client has the head of a stream
@@ -116,12 +115,14 @@ class Exchange:
 
     def denied(self, denied: Denied) -> None:
         """A limit does not let the attempt through, so nothing was opened: somebody else may be under another."""
+        if self._refusal is None or denied.reason != "not_entitled":  # what any other says may pass
+            self._refusal = denied
         if self._another() or (self._final is not None and self._wait_for_round(self._final)):
             return
         if self._final is not None:  # what came before is the answer
             self._final()
             return
-        error, self.limits = self.gateway.limiting.error(self.format, denied)
+        error, self.limits = self.gateway.denied(self, self._refusal)
         self.gateway.refused(self.request_id, self.call, self.way, error)
         self._refuse(error)
 
@@ -226,10 +227,10 @@ class Exchange:
         if not self._spoken:
             self._after(attempt, code, status, lambda: self._say(attempt, code, message, body))
             return
-        fault = judge(code, status)
-        attempt.lesson.judged(fault, code, attempt.status, None)
+        attempt.lesson.judged(fault := judge(code, status), code, attempt.status, None)
+        self._final = lambda: self._break_off(attempt, code, message)  # also if limits let nobody go on
         if fault.action is Action.NEVER or not (self._joins and self._hand_over(attempt)):
-            self._break_off(attempt, code, message)
+            self._final()
 
     def _hand_over(self, attempt: Attempt) -> bool:
         """The client has heard a part: let the next candidate go on with it."""
@@ -252,8 +253,7 @@ class Exchange:
                 return
             if fault.action is Action.AGAIN:
                 self._later.append(attempt.deployment.name)
-                told_s = pause_s or 0.0
-                self._pause_s = told_s if self._pause_s is None else min(self._pause_s, told_s)
+                self._pause_s = (pause_s or 0.0) if self._pause_s is None else min(self._pause_s, pause_s or 0.0)
             self._final = final
             if self._another() or self._wait_for_round(final):
                 return

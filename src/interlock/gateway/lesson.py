@@ -17,6 +17,9 @@ class Lesson:
         self._keys = keys
         self._key = key
         self._era = STRAY
+        self.unsayable = False
+        """What the model wrote has no words in the client's format. Anybody can ask a model for nonsense: it must not
+        close the deployment to everybody."""
 
     def begin(self) -> None:
         """It is about to be sent."""
@@ -47,7 +50,7 @@ class Lesson:
     def judged(self, fault: Fault, code: str, status: int, pause_s: float | None) -> None:
         """What its failure says. `status`: HTTP's; `pause_s`: what the upstream asked for."""
         now_s, keys, circuit = self._gateway.loop.time(), self._keys, self._circuit
-        if fault.counts:
+        if fault.counts and not self.unsayable:
             circuit.failed(self._era, now_s, code)
         else:
             circuit.ended(self._era)

@@ -4,7 +4,10 @@ once that is written down. What limits are, and how they are counted, is interlo
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from interlock.clock import Clock
 from interlock.errors import LocalError, TransientError
@@ -19,14 +22,19 @@ from interlock.units import TOKENS_PER_PRICE, usd
 if TYPE_CHECKING:
     from interlock.gateway.way import Way
 
+ACCOUNT_PREFIX = "credit/"
+"""Of the limit that a prepaid account is."""
 NOTHING = Actual(input_tokens=0, output_tokens=0, nanousd=0)
 _THEIRS = (b"x-ratelimit-", b"anthropic-ratelimit-")
 _SAYS = {
     "exceeded": "limit {limit} is reached ({left} of {measure} left, {asked} asked)",
     "too_large": "the call alone asks for {asked} of {measure}, more than limit {limit} allows",
+    "exhausted": "account {account} has {left} USD of prepaid credit left, and the call may cost up to {asked} USD",
     "unpriced": "limit {limit} is of money, and the deployment has no price",
     "away": "the share of limit {limit} in hand is spent, and the authority cannot be reached",
     "full": "there is no room to count another call (limit {limit})",
+    "unknown": "what prepaid accounts have left, and what plans entitle to, cannot be read now; retry",
+    "not_entitled": "{says}",
 }
 
 
@@ -45,15 +53,33 @@ class Limiting:
         self._clock = clock
         self._spawn = spawn
         self._reserve: Mapping[str, int] = {}
-        self.active = False
-        """Whether there is any limit."""
+        self._quotas = False
 
     def adopt(self, policy: Policy) -> None:
         """Hold calls to this policy's limits from now on."""
         self._reserve = policy.reserve
-        self.active = bool(policy.quotas)
+        self._quotas = bool(policy.quotas)
         if policy.quotas != self._limiter.limits:
             self._limiter.adopt(policy.quotas)
+
+    @property
+    def active(self) -> bool:
+        """Whether anything may limit a call now."""
+        return self._quotas or self._limiter.funded
+
+    def entitled(self, tenant: str) -> Callable[[str], bool] | None:
+        """Whether the tenant's plan lets it call a model, remembered; None: any. Raises: LocalError: nobody knows."""
+        found = self._limiter.entitled(tenant)
+        return partial(self._limiter.lets, tenant) if found is not None and found.models is not None else None
+
+    def lets(self, tenant: str, model: str) -> bool:
+        """Whether the tenant's plan lets it call the model, as of the last admission."""
+        return self._limiter.lets(tenant, model)
+
+    def models(self, tenant: str) -> bytes:
+        """What the tenant's plan says of models, to be told from what another says. Raises: as `entitled`."""
+        found = self._limiter.entitled(tenant)
+        return b"" if found is None or found.models is None else msgspec.json.encode(found.models)
 
     def claim(self, id: str, first: bool, call: Call, way: "Way", deployment: Deployment) -> Claim:
         """The most that an attempt may use.
@@ -128,9 +154,11 @@ class Limiting:
         money = denied.measure == "nanousd"
         told = {
             "limit": denied.limit or "-",
+            "account": denied.limit.removeprefix(ACCOUNT_PREFIX),
             "measure": "usd" if money else denied.measure,
             "asked": usd(denied.asked) if money else denied.asked,
             "left": usd(denied.left) if money else denied.left,
+            "says": denied.says,
         }
         error = LocalError(_SAYS[denied.reason].format(**told), code=denied.code)
         return error, self.lines(format, denied)

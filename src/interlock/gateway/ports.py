@@ -14,6 +14,10 @@ class Admits(Protocol):
         """The key, or why not."""
         ...
 
+    def admit_id(self, key_id: str, now_ns: int, scope: Scope) -> Key | Denied:
+        """The same of a key that a session's token names."""
+        ...
+
     @property
     def seq(self) -> int:
         """The last change that it knows."""

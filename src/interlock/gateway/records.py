@@ -16,6 +16,8 @@ from interlock.gateway.wire import ESTIMATE_RULE, Call, Reading
 from interlock.identity import Key
 from interlock.ledger import Opened, Outcome, Refused, Settled, Source
 
+TEAM = "team"
+"""The key's label that says who pays."""
 UNMETERED = frozenset({"count_tokens"})
 """Formats whose answers cost nothing and report no usage."""
 
@@ -50,6 +52,9 @@ def opened(
         session=signals.session,
         mode=signals.mode,
         decision=msgspec.Raw(routed.decision(signals, splices)),
+        team=key.labels.get(TEAM, ""),
+        task=signals.task,
+        tool=call.tool,
     )
 
 

@@ -48,11 +48,16 @@ class Relay:
         return self.complete and not self.tap.errored
 
     @property
+    def unsayable(self) -> bool:
+        """The upstream's events are well formed, but the client's format has no way to say what they hold."""
+        return not self.tap.malformed and self._voice is not None and self._voice.broken
+
+    @property
     def malformed(self) -> str:
         """Why nothing that follows can be understood; empty: it can."""
         if self.tap.malformed:
             return "the upstream sent an event that is not a JSON object"
-        if self._voice is not None and self._voice.broken:
+        if self.unsayable:
             return "the upstream sent what no stream of the client's format can hold"
         return ""
 

@@ -15,8 +15,10 @@ import msgspec
 from interlock.caching import Cache, open_shelf
 from interlock.clock import Clock
 from interlock.errors import InterlockError, LocalError
-from interlock.gateway import answer, records
+from interlock.gateway import answer, doorway, records
+from interlock.gateway.admission import Admission
 from interlock.gateway.conversations import Conversations
+from interlock.gateway.doorway import Doorway
 from interlock.gateway.entry import Entry
 from interlock.gateway.exchange import Exchange
 from interlock.gateway.failure import Circuit
@@ -32,10 +34,10 @@ from interlock.gateway.upstream import Place, Upstream, make_upstreams
 from interlock.gateway.way import Way
 from interlock.gateway.wire import Call, error_body
 from interlock.gateway.withdrawal import Withdrawal, affected
-from interlock.identity import Key, Scope
+from interlock.identity import Key
 from interlock.ids import new_id
 from interlock.ledger import Format
-from interlock.limits import Limiter
+from interlock.limits import Denied, Limiter
 
 FORMATS: Mapping[str, Format] = {
     "/v1/chat/completions": "chat",
@@ -69,6 +71,8 @@ class Gateway:
         limiter: Limiter,
         conversations: Conversations | None = None,
         region: str = "",
+        session_secret: Callable[[], bytes] | None = None,
+        door: str = "",
     ) -> None:
         """
         Args:
@@ -76,6 +80,8 @@ class Gateway:
             limiter: counts what calls use, on the machine's page.
             conversations: shared with other workers; None: this gateway's own.
             region: where it is; empty: not known.
+            session_secret: what tokens of sessions are signed with; None: none is let in.
+            door: the socket of the process that serves /mcp; empty: there is none.
         """
         self.loop = loop
         self.clock = clock
@@ -104,6 +110,8 @@ class Gateway:
         self._tasks: set[asyncio.Task[None]] = set()
         self.has_policy = False
         self.directory = directory
+        self.admission = Admission(self, session_secret)
+        self.doorway = Doorway(loop, self, self.admission, door)
         self.journal = journal
         self.router: Router
         """By the policy and what is ready now."""
@@ -182,6 +190,18 @@ class Gateway:
         circuit = self.circuits.get(deployment)  # a newer policy may not have it
         return circuit is None or circuit.state == "closed" or circuit.wait_s(self.loop.time(), alone=True) <= 0.0
 
+    def denied(self, exchange: Exchange, denied: Denied) -> tuple[LocalError, bytes]:
+        """What a call is told that limits let no candidate take, and header lines. A candidate of the plan that cannot
+        serve just now is told instead of the others, which the plan does not hold: the client may come again."""
+        if denied.reason == "not_entitled":
+            for one in exchange.way.routed.route.candidates:
+                name, why = one.deployment, one.refused if one.stage == "ready" else ""
+                if one.rank and not self.lets(name):
+                    why = self.resting.get(name, one.resting)
+                if why and self.limiting.lets(exchange.way.key.tenant, exchange.policy.deployments[name].model):
+                    return LocalError(f"{name}: {why}", code="not_ready"), b"retry-after: 1\r\n"
+        return self.limiting.error(exchange.format, denied)
+
     def stops(self, deployment: Deployment, key: Key) -> str:
         """Why nothing may be sent to a deployment, of any policy, any more; empty: it may. Asked just before a send."""
         accepted = self.directory.agreements(key) if deployment.facts.agreements else ()
@@ -214,6 +234,8 @@ class Gateway:
     def judge(self, head: Head) -> LocalError | None:
         """Refuse what need not be read. Admission itself is in `begin`: the key may be revoked while a body arrives."""
         format = FORMATS.get(head.path)
+        if head.path == doorway.PATH:
+            return self.doorway.judge(head)
         if format is None:
             return None if head.length == 0 else _not_here(head)
         if head.method != "POST":
@@ -227,8 +249,8 @@ class Gateway:
         if head.length == 0:
             return LocalError("a JSON body is needed", code="length_required")
         if head.length is None or head.length >= JUDGED_EARLY_BYTES:
-            key = self.admit(head, "inference")
-            return key if isinstance(key, LocalError) else None
+            admitted = self.admission.admit(head)
+            return admitted if isinstance(admitted, LocalError) else None
         return None
 
     def begin(self, connection: ServerConnection, head: Head, body: bytes) -> Running | None:
@@ -238,6 +260,8 @@ class Gateway:
         try:
             if format is not None:
                 return Entry(self, connection, head, body, format, request_id).begin()
+            if head.path == doorway.PATH:
+                return self.doorway.begin(connection, head, body)
             self._answer_other(connection, head)
         except InterlockError as error:
             lines = answer.own_headers(request_id)
@@ -271,24 +295,6 @@ class Gateway:
         retry = b"retry-after: 1\r\n" if status == 503 else b""
         return status, answer.JSON + (b"" if b"retry-after:" in lines else retry) + lines, body
 
-    def admit(self, head: Head, scope: Scope) -> Key | LocalError:
-        """Whose key came with a request, or why it is not let in."""
-        secret = head.headers.get(b"x-api-key", b"")
-        bearer = head.headers.get(b"authorization", b"")
-        if bearer[:7].lower() == b"bearer ":
-            secret = bearer[7:].strip()
-        if not secret:
-            return LocalError("send a key: Authorization: Bearer ilk_… or x-api-key: ilk_…", code="key_missing")
-        key = self.directory.admit(secret.decode("latin-1"), self.clock.now_ns(), scope)
-        if isinstance(key, Key):
-            return key
-        message = {
-            "key_expired": "the key has expired",
-            "scope_missing": f"the key does not hold the scope {scope!r}",
-            "directory_unavailable": "the key directory cannot be read now; retry",
-        }.get(key.code, "no such key, or it was revoked")
-        return LocalError(message, code=key.code)
-
     def _answer_other(self, connection: ServerConnection, head: Head) -> None:
         """Everything but the calls."""
         if head.method not in ("GET", "HEAD"):
@@ -307,15 +313,15 @@ class Gateway:
             connection.respond(*self.error(head, _not_here(head)))
 
     def _answer_models(self, connection: ServerConnection, head: Head) -> None:
-        key = self.admit(head, "inference")
+        admitted = self.admission.admit(head)
         self.catch_up()
-        if isinstance(key, LocalError):
-            connection.respond(*self.error(head, key))
+        if isinstance(admitted, LocalError):
+            connection.respond(*self.error(head, admitted))
         elif not self.has_policy:
             connection.respond(*self.error(head, LocalError("no policy yet; retry", code="not_ready")))
         else:
             try:
-                body = answer_models(self.policy, head)
+                body = answer_models(self.policy, head, self.limiting.entitled(admitted.key.tenant))
             except LocalError as error:
                 connection.respond(*self.error(head, error))
             else:
@@ -345,6 +351,7 @@ class Gateway:
             exchange.expire()
         for pool in self._pools.values():
             pool.sweep(now_s)
+        self.doorway.sweep(now_s)
         if self.resting:
             self.circuits_moved()
         self.metering.write_rest()
@@ -353,6 +360,7 @@ class Gateway:
     def drain(self) -> None:
         """Take no new work; idle connections close now, others after their answer."""
         self.draining = True
+        self.doorway.drain()
         for connection in list(self.connections):
             connection.drain()
 
@@ -360,6 +368,7 @@ class Gateway:
         """Give up the connections to upstreams."""
         for task in self._tasks:
             task.cancel()
+        self.doorway.close()
         for pool in self._pools.values():
             pool.close()
 

@@ -112,7 +112,7 @@ class Guest:
     def begin(self, reuse: Reuse) -> Running:
         """Answer from the cache, or make the call and keep its answer; or make it as if there were no cache.
 
-        Raises: LocalError: nobody can say the call.
+        Raises: LocalError: nobody can say the call, or what its tenant's plan entitles to.
         """
         entry, call, key = self._entry, self._call, self._way.key
         headers = entry.head.headers
@@ -130,7 +130,7 @@ class Guest:
                 headers=headers,
                 tenant=key.tenant,
                 principal=key.principal if reuse.rule.share == "principal" else "",
-                place=reuse.place,
+                place=reuse.place + self._gateway.limiting.models(key.tenant),
             ),
             key.tenant,
             reuse.rule.ttl_s,

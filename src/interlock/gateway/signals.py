@@ -18,7 +18,10 @@ from interlock.ledger import Format
 
 MODE_HEADERS = (b"x-interlock-mode", b"x-kilocode-mode")
 """The first that is present counts. Kilo Code's agents send the second."""
+ARGUMENTS_HEADER = b"x-interlock-arguments"
+"""`raw`: a client of a Messages stream that takes a tool call's arguments as the model wrote them, JSON or not."""
 SESSION_HEADER = b"x-interlock-session"
+TASK_HEADER = b"x-interlock-task"
 AUTO = "auto"
 """The model name that leaves the choice to the rules; `auto:MODE` names the mode where no header can be set."""
 
@@ -41,6 +44,8 @@ class Signals(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Lower case; empty: none was told."""
     session: str = ""
     """As the client names it; `conv-` and `conversation` where it names none; empty: there is none."""
+    task: str = ""
+    """As the client names it: what the call is for. It decides nothing; costs are told by it."""
     conversation: str = ""
     """By how it begins (wire/opening.py): one of perhaps several in the session."""
     source: str = ""
@@ -82,6 +87,7 @@ def read_signals(
         mode = _checked(_MODE, call.model[5:].encode(), "model", "auto:MODE").lower()
     named = headers.get(SESSION_HEADER)
     session = call.session if named is None else _checked(_SESSION, named, SESSION_HEADER.decode(), "visible ASCII")
+    task = headers.get(TASK_HEADER)
     return Signals(
         format=call.format,
         model=call.model,
@@ -89,6 +95,7 @@ def read_signals(
         principal=key.principal,
         mode=mode,
         session=session or (DERIVED + call.opening if call.opening else ""),
+        task="" if task is None else _checked(_SESSION, task, TASK_HEADER.decode(), "visible ASCII, at most 255"),
         conversation=call.opening,
         source=source,
         sensitive=sensitive,

@@ -72,22 +72,22 @@ class Way:
             record = records.opened(
                 request_id, attempt, self.key, call, self.signals(call), self.routed, deployment, splices
             )
-            encoded = _encode(record)
+            encoded = _encode(msgspec.structs.replace(record, tool=""))
             if call.format not in records.UNMETERED and call.input_estimate and splices in _PASSED:
                 made = _template(encoded, request_id, attempt, call, derived=self._derived)
                 if made is not None:
                     self._templates[kind] = made
-            return encoded
+            return _naming(encoded, call.tool)
         size, opening = call.input_estimate, call.opening.encode()
         conversation = (opening, opening, opening) if self._derived else (opening,) if opening else ()
         limits = (limit,) if limit else ()
-        return template % (request_id.encode(), attempt, size, *conversation, size, *limits)
+        return _naming(template % (request_id.encode(), attempt, size, *conversation, size, *limits), call.tool)
 
 
 class Caller:
     """Who said `headers`, by the directory as it was at `seq`."""
 
-    __slots__ = ("_era", "_ways", "accepted", "boundaries", "headers", "key", "seq", "source")
+    __slots__ = ("_era", "_told", "_ways", "accepted", "boundaries", "headers", "key", "seq", "source")
 
     def __init__(
         self,
@@ -97,14 +97,17 @@ class Caller:
         boundaries: tuple[str, ...],
         accepted: tuple[str, ...] = (),
         source: str = "",
+        session: str = "",
     ) -> None:
         """
         Args:
             boundaries: names of the profiles that the key is under.
             accepted: agreements of its tenant.
             source: the region of this gateway.
+            session: of a token, which no header overrules; empty: the headers tell.
         """
         self.headers = headers
+        self._told = {**headers, SESSION_HEADER: session.encode()} if session else headers
         self.key = key
         self.seq = seq
         self.boundaries = boundaries
@@ -137,13 +140,18 @@ class Caller:
         )
         way = self._ways.get(kind)
         if way is None:
-            signals = read_signals(call, self.headers, self.key, self.source, sensitive)
+            signals = read_signals(call, self._told, self.key, self.source, sensitive)
             if len(self._ways) >= WAYS_MAX:
                 self._ways.clear()
-            derived = bool(call.opening and not call.session and SESSION_HEADER not in self.headers)
+            derived = bool(call.opening and not call.session and SESSION_HEADER not in self._told)
             routed = router.route(signals, self.boundaries, self.accepted)
             way = self._ways[kind] = Way(self.key, signals, routed, derived=derived)
         return way
+
+
+def _naming(opened: bytes, tool: str) -> bytes:
+    """The record with its last member, which is another from call to call."""
+    return b'%b,"tool":%b}' % (opened[:-1], _encode(tool)) if tool else opened
 
 
 def _template(encoded: bytes, request_id: str, attempt: int, call: Call, *, derived: bool) -> bytes | None:

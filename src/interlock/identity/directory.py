@@ -92,11 +92,19 @@ class Directory:
         if len(secret) != SECRET_CHARS or not secret.isascii():
             return _UNKNOWN
         key = self._live.get(sha256(secret.encode()).digest())
-        if key is None:
-            return _UNKNOWN
+        return _UNKNOWN if key is None else self._admitted(key, now_ns, scope)
+
+    def _admitted(self, key: Key, now_ns: int, scope: Scope) -> Key | Denied:
         if key.expires_at_ns is not None and now_ns >= key.expires_at_ns:
             return _EXPIRED
         return key if scope in key.scopes else _SCOPE_MISSING
+
+    def admit_id(self, key_id: str, now_ns: int, scope: Scope) -> Key | Denied:
+        """As `admit`, of a key that is named by a token of its own."""
+        key = self.keys.get(key_id)
+        if key is None or key_id in self.revoked:
+            return _UNKNOWN
+        return self._admitted(key, now_ns, scope)
 
     def boundaries(self, key: Key) -> tuple[str, ...]:
         """Names of the profiles that a call with `key` is under: its tenant's and its own (they intersect)."""

@@ -24,6 +24,12 @@ IDENTITY = 0
 """Slot: head of the `identity` stream."""
 CONFIG = 1
 """Slot: head of the `config` stream."""
+TOOLS = 2
+"""Slot: head of the `tools` stream."""
+CREDITS = 3
+"""Slot: head of the `credits` stream."""
+ENTITLEMENTS = 4
+"""Slot: head of the `entitlements` stream."""
 ACKNOWLEDGED = 8
 """First of the slots that workers write, each its own: up to which record of `config` it acts."""
 WORKERS_MAX = 256
@@ -103,6 +109,12 @@ class SharedDirectory:
         if self._slots[IDENTITY] > self.directory.seq and not self._caught_up():
             return _UNAVAILABLE
         return self.directory.admit(secret, now_ns, scope)
+
+    def admit_id(self, key_id: str, now_ns: int, scope: Scope) -> Key | Denied:
+        """As `admit`, of a key that is named by a token of its own."""
+        if self._slots[IDENTITY] > self.directory.seq and not self._caught_up():
+            return _UNAVAILABLE
+        return self.directory.admit_id(key_id, now_ns, scope)
 
     @property
     def seq(self) -> int:

@@ -13,6 +13,8 @@ SUBJECTS_MAX = 64
 REASON_CHARS_MAX = 256
 EXPIRES_DAYS_MAX = 3650
 
+UNATTRIBUTED = "unattributed"
+"""The tenant of what a bill has and nobody here used (`reconciling`): other programs' calls, taxes, credits."""
 _TENANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:/+-]{0,127}")
 _DURATION = re.compile(r"([1-9][0-9]{0,6})([mhd])")
@@ -26,6 +28,14 @@ def check_tenant(name: str) -> str:
             f"{name!r} cannot name a tenant: 1 to 63 of a-z 0-9 . _ -, beginning with a letter or digit", field="tenant"
         )
     return name
+
+
+def check_own_tenant(name: str) -> str:
+    """`name`, if a tenant of that name may be created and have keys. Raises: LocalError."""
+    if name == UNATTRIBUTED:
+        what = f"{name!r} stands for what nobody used: of a provider's bill, what no tenant's calls explain"
+        raise LocalError(what, field="tenant")
+    return check_tenant(name)
 
 
 def check_name(text: str, field: str) -> str:

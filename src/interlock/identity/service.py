@@ -60,7 +60,7 @@ class Identity:
 
     async def create_tenant(self, name: str, boundary: str = "", *, profiles: Collection[str] = ()) -> Tenant:
         """Idempotent. Raises: LocalError: a bad name or boundary; `conflict` if it stands with another boundary."""
-        tenant = Tenant(name=rules.check_tenant(name), boundary=rules.check_boundary(boundary, profiles))
+        tenant = Tenant(name=rules.check_own_tenant(name), boundary=rules.check_boundary(boundary, profiles))
 
         def decide(directory: Directory) -> list[Record]:
             standing = directory.tenants.get(name)
@@ -98,7 +98,7 @@ class Identity:
             id=new_id("key", now_ns),
             sha256=sha256(secret.encode()).hexdigest(),
             name=rules.check_name(name, "name"),
-            tenant=rules.check_tenant(tenant),
+            tenant=rules.check_own_tenant(tenant),
             principal=rules.check_name(principal or name, "principal"),
             scopes=rules.check_scopes(scopes),
             created_at_ns=now_ns,

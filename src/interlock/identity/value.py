@@ -17,12 +17,16 @@ Scope = Literal[
     "periods:close",
     "events:erase",
     "meters:write",
+    "sessions:run",
+    "sessions:approve",
+    "tools",
     "admin",
 ]
 """inference: call models on the data port. usage:read: own tenant's usage and meters on the api port. events:write:
 send usage events there, for the own tenant. events:correct: take events back that were counted, and put others in their
 place. periods:close: close the own tenant's months and days, and list them. events:erase: have its customers erased.
-meters:write: define and retire its meters. admin: all of control."""
+meters:write: define and retire its meters. sessions:run: the own tenant's agents: create, talk to, read, fork, cancel.
+sessions:approve: answer what they ask people. tools: use tools through /mcp on the data port. admin: all of control."""
 
 KEY_PREFIX = "ilk_"
 STREAM = "identity"

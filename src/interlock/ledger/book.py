@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from interlock.ledger.event import Opened, Outcome, Settled, Source
+from interlock.ledger.event import REQUESTS, Adjusted, Opened, Outcome, Settled, Source
 from interlock.ledger.pricing import KINDS, PARENTS, Price
 from interlock.units import INT64_MAX, TOKENS_PER_PRICE, amount_nanousd, divide_half_even
 
@@ -23,7 +23,8 @@ Unpriced = Literal["", "policy_unknown", "deployment_unknown", "no_price", "kind
 does not hold the deployment. no_price: the deployment has none. kind_unpriced: a kind that was used has none, nor has
 its parent (the line shows which). out_of_range: the amount does not fit int64."""
 
-State = Literal["open", "settled"]
+State = Literal["open", "settled", "adjusting"]
+"""adjusting: no attempt, but a part of what a provider's bill says beyond or below what was metered."""
 
 HIT = "cache_hit"
 """The kind of an answer given again."""
@@ -97,6 +98,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     inconsistent: bool
     """The figures contradict each other or are out of range: see `partition`."""
     amount: Amount
+    team: str = ""
+    task: str = ""
+    tool: str = ""
 
 
 def partition(usage: Mapping[str, int]) -> dict[str, int]:
@@ -125,10 +129,19 @@ def consistent(usage: Mapping[str, int]) -> bool:
 
 def totals(lines: Iterable[Line]) -> dict[str, int]:
     """What an amount's lines come to in reports: `input` and `output` whole again, `cache_write` of every lifetime."""
+    return _totals((line.kind, line.quantity) for line in lines)
+
+
+def entry_totals(entry: Entry) -> dict[str, int]:
+    """The same of an entry."""
+    return _totals(entry.usage.items()) if entry.state == "adjusting" else totals(entry.amount.lines)
+
+
+def _totals(quantities: Iterable[tuple[str, int]]) -> dict[str, int]:
     sums = {"input": 0, "cache_read": 0, "cache_write": 0, "output": 0, "reasoning": 0}
-    for line in lines:
-        for name in _TOTALS.get(line.kind, ()):
-            sums[name] += line.quantity
+    for kind, quantity in quantities:
+        for name in _TOTALS.get(kind, ()):
+            sums[name] += quantity
     return sums
 
 
@@ -230,6 +243,38 @@ def entry(opened: Opened, settled: Settled | None, prices: Price | None, *, miss
         avoided=settled.avoided if settled else {},
         inconsistent=not consistent(usage),
         amount=price(usage, prices, missing=missing) if settled else OPEN,
+        team=opened.team,
+        task=opened.task,
+        tool=opened.tool,
+    )
+
+
+def adjusting_entry(event: Adjusted) -> Entry:
+    """The entry of an adjustment that is one of its own. Its quantities are differences, and no lines explain it."""
+    return Entry(
+        request_id=event.request_id,
+        attempt=event.attempt,
+        state="adjusting",
+        tenant=event.tenant,
+        principal="",
+        key_id="",
+        session="",
+        mode="",
+        tier="",
+        deployment=event.deployment,
+        provider=event.provider,
+        model=event.model,
+        policy="",
+        outcome="",
+        source="billed",
+        rule=event.reason,
+        usage=event.usage,
+        avoided={},
+        inconsistent=False,
+        amount=Amount(
+            amount_nanousd=event.amount_nanousd,
+            unpriced="no_price" if event.amount_nanousd is None and REQUESTS not in event.usage else "",
+        ),
     )
 
 

@@ -1,8 +1,8 @@
 """Usage as it stands in the log: one attempt is opened once and settled once.
 
-Streams `usage/N` (one a gateway worker) hold three types of record. Ids: `REQUEST_ID/ATTEMPT/opened`,
-`REQUEST_ID/ATTEMPT/settled`, `REQUEST_ID/refused`. Prices are not here: the policy version names the record in the
-`config` stream that holds them.
+Streams `usage/N` (one a gateway worker) hold three types of record; `adjustments` holds a fourth, `Adjusted`. Ids:
+`REQUEST_ID/ATTEMPT/opened`, `REQUEST_ID/ATTEMPT/settled`, `REQUEST_ID/refused`. Prices are not here: the policy version
+names the record in the `config` stream that holds them.
 """
 
 from typing import Literal
@@ -17,9 +17,10 @@ Outcome = Literal["completed", "failed", "truncated", "cancelled", "lost"]
 """completed: the answer's own end was seen. failed: the upstream answered an error, or nothing. truncated: it broke off
 after the first byte. cancelled: the client hung up. lost: the gateway died; only an estimate is left."""
 
-Source = Literal["reported", "counted", "estimated", "cached", "none"]
-"""Where the figures come from, best first. cached: an answer was given again, and no provider used anything. none: no
-usage arose (the upstream never accepted the call; an answer given again was not given whole)."""
+Source = Literal["billed", "reported", "counted", "estimated", "cached", "none"]
+"""Where the figures come from, best first. billed: from the provider's bill, after the fact. cached: an answer was
+given again, and no provider used anything. none: no usage arose (the upstream never accepted the call; an answer given
+again was not given whole)."""
 
 NULL = msgspec.Raw(b"null")
 
@@ -53,6 +54,12 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     the caller to have an answer."""
     decision: msgspec.Raw = NULL
     """The whole decision (gateway.routing.Decision)."""
+    team: str = ""
+    """The label `team` of the key, as it was then."""
+    task: str = ""
+    """What the call was for, as the client named it."""
+    tool: str = ""
+    """Names of the tools whose results it carried: sorted, each once, with commas between."""
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -90,6 +97,40 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of an answer given again: what it took to make it, in the same kinds."""
     first_byte_ns: int = 0
     duration_ns: int = 0
+
+
+REQUESTS = "requests"
+"""A kind of adjustments alone: how many calls a bill counts beyond (or below) ours. It has no price."""
+
+
+class Adjusted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a provider's bill changed, after the fact. Type `usage.adjusted`, in the stream `adjustments`.
+
+    Without a tenant it is of an attempt: `usage` is what it used, in place of what was settled, and the newest stands.
+    With one it is an entry of its own: a part of the difference between a row of the bill and what was metered.
+    """
+
+    request_id: str
+    """The attempt's, or an id of its own: `adj_` and 32 hex digits."""
+    attempt: int
+    """1 where it is an entry of its own."""
+    statement: str
+    """Id of the `statement.imported` that it was found with."""
+    row: str
+    """The row of the comparison: bucket, model and kind as people read them."""
+    reason: str
+    """The class of the difference (reconciling.matching)."""
+    period_start_ns: int
+    """Of the bucket that it refers to; the record itself says when it was booked."""
+    period_end_ns: int
+    usage: dict[str, int]
+    """By kind, as in `Settled`. Of an entry of its own: one kind, exclusive, may be negative or 0."""
+    amount_nanousd: int | None = 0
+    """Of an entry of its own; negative: a credit. None: there is a quantity, and no price for it, or it is REQUESTS."""
+    tenant: str = ""
+    deployment: str = ""
+    provider: str = ""
+    model: str = ""
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

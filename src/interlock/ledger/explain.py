@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from interlock.ledger import book
-from interlock.ledger.event import Opened, Settled
-from interlock.ledger.standing import PriceBooks, Row, Standing, judge, standing
+from interlock.ledger.event import Adjusted, Opened, Settled
+from interlock.ledger.standing import PriceBooks, Row, Standing, adjusted, judge, standing
 
 REFUSED = 0
 """Attempt number of a refused call's record in the view: it was not attempted."""
@@ -42,6 +42,8 @@ class ExplainedAttempt(msgspec.Struct, frozen=True, kw_only=True):
     entry: book.Entry | None
     """None: it was settled, but its opening has not been seen."""
     records: tuple[Evidence, ...]
+    metered: book.Amount | None = None
+    """Where a provider's bill changed the figures: what was metered."""
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +86,9 @@ def explain(db: sqlite3.Connection, request_id: str, tenant: str | None) -> Expl
 
 def _attempt(number: int, rows: list[Row], prices: PriceBooks, tenant: str | None) -> ExplainedAttempt | None:
     """The attempt, or None if it is not the tenant's: an attempt is whose its standing opening says."""
+    change = adjusted(rows)
+    if change is not None and change.tenant:
+        return _adjusting(number, change, rows, tenant)
     opened, settled = standing(rows, Opened, {}), standing(rows, Settled, {})
     if tenant is not None and (opened.event is None or opened.event.tenant != tenant):
         return None
@@ -91,7 +96,21 @@ def _attempt(number: int, rows: list[Row], prices: PriceBooks, tenant: str | Non
         attempt=number,
         opened_at_ns=opened.row.at_ns if opened.row else None,
         settled_at_ns=settled.row.at_ns if settled.row else None,
-        entry=prices.entry(opened.event, settled.event) if opened.event else None,
+        entry=prices.entry(opened.event, settled.event, change) if opened.event else None,
+        metered=prices.entry(opened.event, settled.event).amount if change and opened.event else None,
+        records=_evidence(rows, tenant),
+    )
+
+
+def _adjusting(number: int, change: Adjusted, rows: list[Row], tenant: str | None) -> ExplainedAttempt | None:
+    """An adjustment that is an entry of its own."""
+    if tenant not in (None, change.tenant):
+        return None
+    return ExplainedAttempt(
+        attempt=number,
+        opened_at_ns=change.period_start_ns,
+        settled_at_ns=None,
+        entry=book.adjusting_entry(change),
         records=_evidence(rows, tenant),
     )
 

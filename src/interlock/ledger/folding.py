@@ -14,8 +14,16 @@ import msgspec
 
 from interlock.ledger import book, explain
 from interlock.ledger.event import Opened, Refused, Settled
-from interlock.ledger.reading import POLICY_ADOPTED, USAGE_TYPES, Event, decode, decode_policy
-from interlock.ledger.standing import PriceBooks, Row, Seen, standing
+from interlock.ledger.reading import (
+    ADJUSTED,
+    POLICY_ADOPTED,
+    USAGE_TYPES,
+    Event,
+    decode,
+    decode_adjusted,
+    decode_policy,
+)
+from interlock.ledger.standing import PriceBooks, Row, Seen, adjusted, adjusting, standing
 from interlock.log import Stored
 from interlock.units import NANO
 
@@ -65,6 +73,25 @@ def fold_policies(db: sqlite3.Connection, batch: Sequence[Stored]) -> None:
     _refresh(db, _touched(db), {})
 
 
+def fold_adjustments(db: sqlite3.Connection, batch: Sequence[Stored]) -> None:
+    """Keep what providers' bills changed, and make the entries concerned again."""
+    unread, rows = [], []
+    for stored in batch:
+        record = stored.record
+        if record.type != ADJUSTED:
+            continue
+        event = decode_adjusted(record)
+        if event is None:
+            unread.append(stored)
+            continue
+        row = Row(stored.stream, stored.seq, record.id, record.type, record.at_ns, record.schema, record.payload)
+        rows.append((event.request_id, event.attempt, *row))
+    _put_unread(db, unread)
+    db.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    db.executemany("INSERT OR IGNORE INTO touched VALUES (?, ?)", (row[:2] for row in rows))
+    _refresh(db, _touched(db), {})
+
+
 def _put_unread(db: sqlite3.Connection, records: Iterable[Stored]) -> None:
     rows = ((stored.stream, stored.seq, stored.record.id, stored.record.type) for stored in records)
     db.executemany("INSERT INTO unread VALUES (?, ?, ?, ?)", rows)
@@ -75,7 +102,7 @@ def _refresh(db: sqlite3.Connection, touched: Iterable[tuple[Key, Sequence[Row]]
     entries, waiting = [], []
     prices = PriceBooks(db)
     for key, rows in touched:
-        row = _entry_row(rows, seen, prices)
+        row = entry_row(rows, seen, prices)
         if row is None:
             waiting.append(key)
         else:
@@ -116,16 +143,42 @@ def _touched(db: sqlite3.Connection) -> Iterator[tuple[Key, list[Row]]]:
         yield key, [Row(*row[2:]) for row in group]
 
 
-def _entry_row(rows: Sequence[Row], seen: Seen, prices: PriceBooks) -> tuple[Any, ...] | None:
+def entry_row(rows: Sequence[Row], seen: Seen, prices: PriceBooks) -> tuple[Any, ...] | None:
     """One attempt's row of `entries`, columns as in `store`; None if its opening has not been seen."""
+    change, booked = adjusted(rows), adjusting(rows)
+    if change is not None and change.tenant:
+        return _columns(book.adjusting_entry(change), change.period_start_ns, 0, 0, 0, "", 0, booked)
     opened, settled = standing(rows, Opened, seen), standing(rows, Settled, seen)
     if opened.event is None or opened.row is None:
         return None
-    entry = prices.entry(opened.event, settled.event)
+    entry = prices.entry(opened.event, settled.event, change)
+    metered = prices.entry(opened.event, settled.event) if change else entry
+    return _columns(
+        entry,
+        opened.row.at_ns,
+        settled.row.at_ns if settled.row else 0,
+        opened.duplicates + settled.duplicates,
+        opened.conflicts + settled.conflicts,
+        settled.event.upstream_model if settled.event else "",
+        metered.amount.amount_nanousd,
+        booked,
+    )
+
+
+def _columns(
+    entry: book.Entry,
+    at_ns: int,
+    settled_at_ns: int,
+    duplicates: int,
+    conflicts: int,
+    upstream_model: str,
+    metered_nanousd: int | None,
+    booked: Row | None,
+) -> tuple[Any, ...]:
     return (
         entry.request_id,
         entry.attempt,
-        opened.row.at_ns,
+        at_ns,
         entry.state,
         entry.tenant,
         entry.principal,
@@ -142,9 +195,16 @@ def _entry_row(rows: Sequence[Row], seen: Seen, prices: PriceBooks) -> tuple[Any
         _encode(entry.usage),
         _encode(entry.avoided),
         entry.inconsistent,
-        *book.totals(entry.amount.lines).values(),
+        *book.entry_totals(entry).values(),
         entry.amount.amount_nanousd,
         entry.amount.unpriced,
-        opened.duplicates + settled.duplicates,
-        opened.conflicts + settled.conflicts,
+        duplicates,
+        conflicts,
+        entry.team,
+        entry.task,
+        entry.tool,
+        settled_at_ns,
+        upstream_model,
+        metered_nanousd,
+        booked.at_ns if booked else None,
     )

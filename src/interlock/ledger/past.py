@@ -4,7 +4,9 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from interlock.ledger.anomaly import HOUR_NS, Spend
 from interlock.ledger.report import Window
+from interlock.units import NANO
 
 BATCH = 2_000
 
@@ -50,14 +52,65 @@ def past(db: sqlite3.Connection, window: Window) -> Iterator[Past]:
 CALLERS_MAX = 100_000
 
 
-def callers(db: sqlite3.Connection, since_ns: int, columns: Sequence[str]) -> list[tuple[str, ...]]:
-    """Each combination of these columns of `entries` that an attempt since then has; at most CALLERS_MAX."""
-    listed = ", ".join(columns)
+def callers(db: sqlite3.Connection, since_ns: int, columns: Sequence[str], tenant: str = "") -> list[tuple[str, ...]]:
+    """Each combination of these columns of `entries` that an attempt since then has, a tenant's or any; at most
+    CALLERS_MAX."""
+    listed, whose = ", ".join(columns), "tenant = ? AND " if tenant else ""
     rows = db.execute(
-        f"SELECT DISTINCT {listed} FROM entries WHERE at_ns >= ? LIMIT {CALLERS_MAX}",  # noqa: S608 - our own names
-        (since_ns,),
+        f"SELECT DISTINCT {listed} FROM entries WHERE {whose}at_ns >= ? LIMIT {CALLERS_MAX}",  # noqa: S608 - our own names
+        (tenant, since_ns) if tenant else (since_ns,),
     )
     return rows.fetchall()
+
+
+class Spent(NamedTuple):
+    """What callers that share `values` used; what an answer given again would have cost is not in it."""
+
+    values: tuple[str, ...]
+    requests: int
+    attempts: int
+    input: int
+    output: int
+    amount_nanousd: int
+
+
+def spent(db: sqlite3.Connection, since_ns: int, until_ns: int, columns: Sequence[str]) -> list[Spent]:
+    """What was used by attempts opened in [since_ns, until_ns) and settled, by these columns of `entries`; at most
+    CALLERS_MAX rows."""
+    listed = ", ".join(columns)
+    rows = db.execute(
+        f"SELECT {listed}, count(DISTINCT request_id), count(*), sum(input), sum(output), "  # noqa: S608 - our own names
+        f"coalesce(sum(amount_nanousd / {NANO}), 0), coalesce(sum(amount_nanousd % {NANO}), 0) FROM entries "
+        f"WHERE at_ns >= ? AND at_ns < ? AND state = 'settled' AND source != 'cached' GROUP BY {listed} "
+        f"LIMIT {CALLERS_MAX}",
+        (since_ns, until_ns),
+    )
+    return [
+        Spent(tuple(values), requests, attempts, input_, output, whole * NANO + nanos)
+        for *values, requests, attempts, input_, output, whole, nanos in rows
+    ]
+
+
+SPENDS_MAX = 200_000
+"""Rows of one answer of `spends` (some 80 MB): what clients name is bounded. The dearest come first."""
+
+
+def spends(db: sqlite3.Connection, since_ns: int, until_ns: int) -> list[Spend]:
+    """What was settled in [since_ns, until_ns) and cost something, by hour and all that anomalies look at."""
+    rows = db.execute(
+        f"SELECT settled_at_ns / {HOUR_NS}, tenant, team, mode, session, task, principal, "  # noqa: S608 - constants
+        f"sum(amount_nanousd / {NANO}), sum(amount_nanousd % {NANO}) FROM entries "
+        "WHERE settled_at_ns >= ? AND settled_at_ns < ? AND settled_at_ns > 0 AND amount_nanousd > 0 "
+        f"GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 8 DESC, 9 DESC LIMIT {SPENDS_MAX}",
+        (since_ns, until_ns),
+    )
+    return [Spend._make((*row[:-2], row[-2] * NANO + row[-1])) for row in rows]
+
+
+def first_ns(db: sqlite3.Connection) -> int | None:
+    """When the earliest attempt was opened; None: there is none."""
+    found: int | None = db.execute("SELECT min(at_ns) FROM entries").fetchone()[0]
+    return found
 
 
 _FIRST = (

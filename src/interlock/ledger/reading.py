@@ -6,17 +6,19 @@ of them must not stop a fold. Whoever folds counts it.
 
 import msgspec
 
-from interlock.ledger.event import Opened, Refused, Settled
+from interlock.ledger.event import Adjusted, Opened, Refused, Settled
 from interlock.ledger.pricing import Price
 from interlock.log import Record
 from interlock.log.record import SCHEMA
 from interlock.units import INT64_MAX
 
 CONFIG_STREAM = "config"
+ADJUSTMENTS = "adjustments"
 USAGE_STREAMS = "usage/"
 USAGE_TYPES = "usage."
 """Other types in a usage stream (`journal.opened`) are the journal's own."""
 POLICY_ADOPTED = "policy.adopted"
+ADJUSTED = "usage.adjusted"
 
 Event = Opened | Settled | Refused
 
@@ -60,6 +62,7 @@ class PriceBook(msgspec.Struct, frozen=True, omit_defaults=True):
 
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _PRICE_BOOK = msgspec.json.Decoder(PriceBook)
+_ADJUSTED = msgspec.json.Decoder(Adjusted)
 
 
 def decode(record: Record) -> Event | None:
@@ -72,6 +75,19 @@ def decode(record: Record) -> Event | None:
     except _UNREADABLE:
         return None
     return event if isinstance(event, Refused) or 1 <= event.attempt <= INT64_MAX else None
+
+
+def decode_adjusted(record: Record) -> Adjusted | None:
+    """The adjustment in a record; None if this version cannot read it, or its numbers do not fit int64."""
+    if not _readable(record):
+        return None
+    try:
+        event = _ADJUSTED.decode(record.payload)
+    except _UNREADABLE:
+        return None
+    numbers = (event.attempt, event.period_start_ns, event.amount_nanousd or 0, *event.usage.values())
+    good = event.attempt >= 1 and event.period_start_ns >= 0 and max(map(abs, numbers)) <= INT64_MAX
+    return event if good else None
 
 
 def decode_policy(record: Record) -> PriceBook | None:

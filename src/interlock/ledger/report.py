@@ -14,7 +14,7 @@ import msgspec
 from interlock.errors import LocalError
 from interlock.units import INT64_MAX, NANO
 
-_COLUMNS = {
+COLUMNS = {
     "tenant": "tenant",
     "principal": "principal",
     "session": "session",
@@ -27,17 +27,22 @@ _COLUMNS = {
     "outcome": "outcome",
     "source": "source",
     "provider": "provider",
+    "team": "team",
+    "task": "task",
+    "tool": "tool",
 }
+"""Each dimension as SQL over `entries`."""
 
-DIMENSIONS = tuple(_COLUMNS)
-"""What usage can be grouped by. day: of the opening, UTC, `YYYY-MM-DD`. outcome and source are empty while open."""
+DIMENSIONS = tuple(COLUMNS)
+"""What usage can be grouped by. day: of the opening, UTC, `YYYY-MM-DD`. outcome and source are empty while open.
+tool: a call that carried several tools' results is of all of them, with commas between."""
 
 ROWS_MAX = 100_000
 """Rows of one answer (some 50 MB of JSON); more is refused with the way to ask for less."""
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Usage of the attempts that share `dimensions`."""
+    """Usage of the attempts that share `dimensions`, and what providers' bills adjust there, which is no attempt."""
 
     dimensions: dict[str, str]
     """The values grouped by, in the order asked for."""
@@ -112,7 +117,7 @@ def usage(db: sqlite3.Connection, by: Sequence[str], window: Window) -> list[Usa
     """
     check_dimensions(by)
     where, parameters = window.where()
-    expressions = [_COLUMNS[name] for name in by]
+    expressions = [COLUMNS[name] for name in by]
     grouping = f"GROUP BY {', '.join(expressions)} ORDER BY {', '.join(expressions)}" if by else ""
     columns = ", ".join([*expressions, *_SUMS])
     found = db.execute(
@@ -142,9 +147,11 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 def counts(db: sqlite3.Connection) -> Counts:
     """See `Counts`."""
+    attempts = "coalesce(sum(state != 'adjusting'), 0)"
+    wrong = ", ".join(f"coalesce(sum({name}), 0)" for name in ("inconsistent", "duplicates", "conflicts"))
     row = db.execute(
-        f"SELECT count(*), {_OPEN}, {_UNPRICED}, coalesce(sum(inconsistent), 0), coalesce(sum(duplicates), 0), "  # noqa: S608 - constants
-        "coalesce(sum(conflicts), 0), (SELECT count(*) FROM waiting), (SELECT count(*) FROM unread) FROM entries"
+        f"SELECT {attempts}, {_OPEN}, {_UNPRICED}, {wrong}, (SELECT count(*) FROM waiting), "  # noqa: S608 - constants
+        "(SELECT count(*) FROM unread) FROM entries"
     ).fetchone()
     return Counts(**dict(zip(Counts.__struct_fields__, row, strict=True)))
 
@@ -173,8 +180,8 @@ _UNPRICED = "coalesce(sum(unpriced != ''), 0)"
 
 # An entry's amount fits int64, but not so the sum of many: whole dollars and nanos are summed apart.
 _SUMS = (
-    "count(DISTINCT request_id)",
-    "count(*)",
+    "count(DISTINCT iif(state = 'adjusting', NULL, request_id))",
+    "coalesce(sum(state != 'adjusting'), 0)",
     _OPEN,
     *(f"coalesce(sum({kind}), 0)" for kind in ("input", "cache_read", "cache_write", "output", "reasoning")),
     f"sum(amount_nanousd / {NANO})",

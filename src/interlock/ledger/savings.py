@@ -2,7 +2,8 @@
 
 It compares prices, nothing else: it does not say that the baseline would have used as many tokens or done as well.
 Each entry is priced at the baseline of the policy it was decided under, so new prices do not rewrite the past. An
-answer given again is compared by what it took to make it: without the cache it would have been made again.
+answer given again is compared by what it took to make it: without the cache it would have been made again. What a
+provider's bill adds beyond attempts has no baseline, and is left out.
 """
 
 import sqlite3
@@ -74,7 +75,7 @@ def savings(db: sqlite3.Connection, window: Window, baseline: str | None) -> Sav
     where, parameters = window.where()
     rows = db.execute(
         "SELECT request_id, tier, state, policy, iif(source = 'cached', avoided, usage), amount_nanousd FROM entries "  # noqa: S608 - where has no values
-        f"WHERE {where} ORDER BY request_id",
+        f"WHERE {where} AND state != 'adjusting' ORDER BY request_id",
         parameters,
     )
     total: Counter[str] = Counter()

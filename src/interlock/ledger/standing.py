@@ -10,11 +10,11 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 import msgspec
 
 from interlock.ledger import book
-from interlock.ledger.event import Opened, Refused, Settled
+from interlock.ledger.event import Adjusted, Opened, Refused, Settled
 from interlock.ledger.pricing import Price
-from interlock.ledger.reading import Event, PriceBook
+from interlock.ledger.reading import ADJUSTED, Event, PriceBook
 
-Standing = Literal["stands", "duplicate", "conflict"]
+Standing = Literal["stands", "duplicate", "conflict", "superseded"]
 
 E = TypeVar("E", Opened, Settled, Refused)
 
@@ -43,16 +43,24 @@ class Found(NamedTuple, Generic[E]):
 Seen = Mapping[tuple[str, int], Event]
 """Events decoded already, by (stream, seq): the rest are decoded from their rows."""
 
-_TYPES: dict[type[Event], str] = {Opened: "usage.opened", Settled: "usage.settled", Refused: "usage.refused"}
+_TYPES: dict[type[Opened] | type[Settled] | type[Refused], str] = {
+    Opened: "usage.opened",
+    Settled: "usage.settled",
+    Refused: "usage.refused",
+}
 
 
 def judge(rows: Sequence[Row]) -> Iterator[tuple[Row, Standing]]:
     """Say of each record, in order of (stream, seq), whether it stands: the first of its type does.
 
-    A later one with the same content is a duplicate, with other content a conflict. Neither is counted.
+    A later one with the same content is a duplicate, with other content a conflict. Neither is counted. Of adjustments,
+    which have one stream and one writer, the last stands: a bill may be restated.
     """
     first: dict[str, Row] = {}
     for row in rows:
+        if row.type == ADJUSTED:
+            yield row, "stands" if row is adjusting(rows) else "superseded"
+            continue
         stands = first.setdefault(row.type, row)
         if stands is row:
             yield row, "stands"
@@ -73,6 +81,17 @@ def standing(rows: Sequence[Row], kind: type[E], seen: Seen) -> Found[E]:
         return Found(first, event, 0, 0)
     verdicts = [verdict for _, verdict in judge(of_kind)]
     return Found(first, event, verdicts.count("duplicate"), verdicts.count("conflict"))
+
+
+def adjusting(rows: Sequence[Row]) -> Row | None:
+    """The adjustment that stands among the rows of an attempt, given in order of (stream, seq)."""
+    return next((row for row in reversed(rows) if row.type == ADJUSTED), None)
+
+
+def adjusted(rows: Sequence[Row]) -> Adjusted | None:
+    """The same, decoded."""
+    row = adjusting(rows)
+    return msgspec.json.decode(row.payload, type=Adjusted) if row else None
 
 
 class PriceBooks:
@@ -110,8 +129,10 @@ class PriceBooks:
             return named, prices.baseline_price, "no_price"
         return named, *self.price(version, named)
 
-    def entry(self, opened: Opened, settled: Settled | None) -> book.Entry:
-        """The attempt's entry at the price its own policy held."""
+    def entry(self, opened: Opened, settled: Settled | None, adjusted: Adjusted | None = None) -> book.Entry:
+        """The attempt's entry at the price its own policy held; with `adjusted`, for what was billed."""
+        if settled is not None and adjusted is not None:
+            settled = msgspec.structs.replace(settled, usage=adjusted.usage, source="billed")
         price, missing = self.price(opened.policy, opened.deployment)
         if opened.answer_of and settled is not None:
             price, missing = self._hit(opened, settled, price, missing)

@@ -4,7 +4,9 @@ It does not interpret records. The file is a view and holds nothing of its own: 
 is no database, is deleted without asking. What goes wrong while it is used is `view_unavailable`, since the log, which
 is the truth, is not affected.
 
-`records` is a copy of what the usage streams hold; `entries` has one row an attempt, made from its records only;
+`records` is a copy of what the usage streams and `adjustments` hold; `entries` has one row an attempt, made from its
+records only, and one an adjustment of its own (`state` adjusting, dated by the period that it refers to). In both
+`amount_nanousd` is what counts, `metered_nanousd` what was metered, `booked_at_ns` when a bill changed it, if one did;
 `policies` keeps the prices of each policy version; `positions` says how far each stream was folded, and is written in
 the transaction of what was folded. `cost` is the sum of all amounts, as text since it may be past int64. `waiting`:
 attempts settled whose opening has not been seen. `unread`: records this version cannot read.
@@ -20,7 +22,7 @@ import msgspec
 
 from interlock.errors import TransientError
 
-VERSION = 3
+VERSION = 6
 """Of the tables and of what is put in them: raise it when either changes, and every view is made anew."""
 
 BUSY_S = 10.0
@@ -51,10 +53,15 @@ CREATE TABLE entries (
   outcome TEXT, source TEXT, usage BLOB, avoided BLOB, inconsistent INTEGER,
   input INTEGER, cache_read INTEGER, cache_write INTEGER, output INTEGER, reasoning INTEGER,
   amount_nanousd INTEGER, unpriced TEXT, duplicates INTEGER, conflicts INTEGER,
+  team TEXT, task TEXT, tool TEXT, settled_at_ns INTEGER,
+  upstream_model TEXT, metered_nanousd INTEGER, booked_at_ns INTEGER,
   PRIMARY KEY (request_id, attempt)
 ) WITHOUT ROWID;
 CREATE INDEX entries_time ON entries (at_ns);
 CREATE INDEX entries_tenant ON entries (tenant, at_ns);
+CREATE INDEX entries_open ON entries (tenant, at_ns) WHERE state = 'open';
+CREATE INDEX entries_settled ON entries (settled_at_ns) WHERE settled_at_ns > 0;
+CREATE INDEX entries_booked ON entries (booked_at_ns) WHERE booked_at_ns IS NOT NULL;
 CREATE INDEX entries_policy_unknown ON entries (policy) WHERE unpriced = 'policy_unknown';
 CREATE TABLE cost (scope TEXT PRIMARY KEY, nanousd TEXT) WITHOUT ROWID;
 CREATE TABLE waiting (request_id TEXT, attempt INTEGER, PRIMARY KEY (request_id, attempt)) WITHOUT ROWID;

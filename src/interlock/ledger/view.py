@@ -1,4 +1,4 @@
-"""The ledger: a view of the usage and config streams, and the questions asked of it.
+"""The ledger: a view of the usage, config and adjustments streams, and the questions asked of it.
 
 It owns nothing: delete its file and the logs make it again, byte for byte. That holds because every row is a function
 of the *set* of records folded, not of the order in which streams were read: an attempt's entry is made from its own
@@ -9,15 +9,18 @@ logs: call `catch_up`.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from interlock.errors import InterlockError
-from interlock.ledger import explain, folding, report, savings
-from interlock.ledger.past import Past, callers, past
-from interlock.ledger.reading import CONFIG_STREAM, USAGE_STREAMS
+from interlock.ledger import billable as billing_rows
+from interlock.ledger import costs, explain, folding, report, savings, spending
+from interlock.ledger.anomaly import Spend
+from interlock.ledger.metered import Metered, metered
+from interlock.ledger.past import Past, Spent, callers, first_ns, past, spends, spent
+from interlock.ledger.reading import ADJUSTMENTS, CONFIG_STREAM, USAGE_STREAMS
 from interlock.ledger.store import Store
 from interlock.log import Stored
 from interlock.log.record import chain_next, chain_start, head_json
@@ -47,7 +50,8 @@ class Ledger:
         self._store = Store(path)
 
     async def catch_up(self, log_usage: Readable, log_config: Readable) -> int:
-        """Fold what the streams `usage/*` and `config` hold beyond what was folded. Returns how many records that was.
+        """Fold what the streams `usage/*`, `config` and `adjustments` hold beyond what was folded. Returns how many
+        records that was.
 
         Cancelled or killed, it has folded a prefix of each stream; calling it twice at once is harmless.
         Raises: InterlockError: `log_corrupt`: a stream does not hold, or does not continue what was folded from it;
@@ -57,6 +61,7 @@ class Ledger:
         count = await self._fold(log_config, [CONFIG_STREAM], folding.fold_policies)
         streams = [name for name in await log_usage.streams() if name.startswith(USAGE_STREAMS)]
         count += await self._fold(log_usage, streams, folding.fold_usage)
+        count += await self._fold(log_config, [ADJUSTMENTS], folding.fold_adjustments)
         # A policy adopted since the first look may have been used already; it stood in `config` before it was used.
         return count + await self._fold(log_config, [CONFIG_STREAM], folding.fold_policies)
 
@@ -76,6 +81,11 @@ class Ledger:
         """What was used, by DIMENSIONS. See `report.usage`."""
         with self._store.read() as db:
             return report.usage(db, by, report.Window(since_ns, until_ns, tenant))
+
+    def costs(self, by: Sequence[str], since_ns: int, until_ns: int, tenant: str | None = None) -> costs.Statement:
+        """Who cost what in a window, against the one before. See `costs.statement`."""
+        with self._store.read() as db:
+            return costs.statement(db, by, report.Window(since_ns, until_ns, tenant))
 
     def savings(
         self,
@@ -97,10 +107,59 @@ class Ledger:
         with self._store.read() as db:
             yield past(db, report.Window(since_ns, until_ns, tenant))
 
-    def callers(self, since_ns: int, columns: Sequence[str]) -> list[tuple[str, ...]]:
-        """Who called since then. See `past.callers`."""
+    @contextmanager
+    def metered(
+        self, providers: Collection[str], *, since_ns: int | None = None, until_ns: int | None = None
+    ) -> Iterator[Iterator[Metered]]:
+        """What was metered of these providers, of one moment, while the block lasts. See `metered.metered`."""
         with self._store.read() as db:
-            return callers(db, since_ns, columns)
+            yield metered(db, providers, report.Window(since_ns, until_ns, None))
+
+    @contextmanager
+    def billable(self, question: billing_rows.Question) -> Iterator[Iterator[billing_rows.Billable]]:
+        """Attempts to be billed, of one moment, while the block lasts. See `billable.billable`."""
+        with self._store.read() as db:
+            yield billing_rows.billable(db, question)
+
+    def changed(self, tenant: str, since_ns: int, until_ns: int, recorded_ns: int) -> bool:
+        """Whether anything of a window was recorded since then. See `billable.changed`."""
+        with self._store.read() as db:
+            return billing_rows.changed(db, tenant, since_ns, until_ns, recorded_ns)
+
+    def open_attempts(self, question: billing_rows.Question) -> int:
+        """How many of a question's attempts have not ended."""
+        with self._store.read() as db:
+            return billing_rows.open_attempts_of(db, question)
+
+    def callers(self, since_ns: int, columns: Sequence[str], tenant: str = "") -> list[tuple[str, ...]]:
+        """Who called since then, of a tenant or of all. See `past.callers`."""
+        with self._store.read() as db:
+            return callers(db, since_ns, columns, tenant)
+
+    def burned(self, tenant: str, principal: str, since_ns: int, until_ns: int) -> tuple[int, int]:
+        """What attempts cost, and what of that limits counted. See `spending.burned`."""
+        with self._store.read() as db:
+            return spending.burned(db, tenant, principal, since_ns, until_ns)
+
+    def first_open_ns(self, tenant: str) -> int | None:
+        """When the oldest open attempt was opened. See `spending.first_open_ns`."""
+        with self._store.read() as db:
+            return spending.first_open_ns(db, tenant)
+
+    def spent(self, since_ns: int, until_ns: int, columns: Sequence[str]) -> list[Spent]:
+        """What was used then, by callers. See `past.spent`."""
+        with self._store.read() as db:
+            return spent(db, since_ns, until_ns, columns)
+
+    def spends(self, since_ns: int, until_ns: int) -> list[Spend]:
+        """What was settled then, for who looks for anomalies. See `past.spends`."""
+        with self._store.read() as db:
+            return spends(db, since_ns, until_ns)
+
+    def first_ns(self) -> int | None:
+        """When the earliest attempt was opened."""
+        with self._store.read() as db:
+            return first_ns(db)
 
     def explain(self, request_id: str, tenant: str | None = None) -> explain.Explanation | None:
         """Everything recorded about one request; None if nothing is, or not of that tenant. See `explain.explain`."""

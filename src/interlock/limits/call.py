@@ -16,17 +16,22 @@ Parts = list[int]
 """What a call holds, three numbers a counter: its row's first word on the page << 3 | measure, the row's generation,
 the amount. One flat list, because that is what a ticket holds and what is quickest."""
 
-Reason = Literal["exceeded", "too_large", "unpriced", "away", "full"]
-"""exceeded: it may fit later. too_large: it would not fit into the whole limit. unpriced: money is limited, and nobody
+Reason = Literal["exceeded", "too_large", "exhausted", "unpriced", "away", "full", "unknown", "not_entitled"]
+"""exceeded: it may fit later. too_large: it would not fit into the whole limit. exhausted: the prepaid
+account has not enough left. unpriced: money is limited, and nobody
 knows what the call costs. away: the share is spent and the authority cannot be reached. full: there is no room for
-another counter, another call, or as many limits at once."""
+another counter, another call, or as many limits at once. unknown: what accounts have or plans say cannot be read.
+not_entitled: the tenant's plan does not hold the model."""
 
 CODES: dict[Reason, str] = {
     "exceeded": "limit_exceeded",
     "too_large": "limit_too_small",
+    "exhausted": "credit_exhausted",
     "unpriced": "unpriced",
     "away": "limits_unavailable",
     "full": "limits_unavailable",
+    "unknown": "limits_unavailable",
+    "not_entitled": "not_entitled",
 }
 """The error that each is to a client (docs/errors.md)."""
 
@@ -127,6 +132,8 @@ class Denied(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_ns: int | None = None
     """When it may fit; None: never, as it is."""
     standings: list[Standing] = []
+    says: str = ""
+    """Of `not_entitled`: what is, in words."""
 
     @property
     def code(self) -> str:

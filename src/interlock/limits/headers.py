@@ -10,9 +10,12 @@ from typing import Literal
 
 from interlock.limits.call import Denied, Held, Standing
 from interlock.limits.limit import NEVER_NS, Measure
+from interlock.units import usd
 
 Style = Literal["openai", "anthropic"]
 LIMIT_HEADER = "x-interlock-limit"
+CREDIT_HEADER = "x-interlock-credit-remaining"
+"""USD of the prepaid account with the least left, what calls that run may cost taken off."""
 _SECOND_NS = 1_000_000_000
 
 _OPENAI: tuple[tuple[str, tuple[Measure, ...]], ...] = (
@@ -51,6 +54,9 @@ def headers(style: Style, outcome: Held | Denied, now_ns: int) -> Headers:
             reset = duration(max(standing.ends_ns - now_ns, 0))
             found += [(f"x-ratelimit-limit-{name}", limit), (f"x-ratelimit-remaining-{name}", left)]
             found.append((f"x-ratelimit-reset-{name}", reset))
+    credit = [left_of(one, counted=counted) for one in outcome.standings if one.limit.window == "ever"]
+    if credit:
+        found.append((CREDIT_HEADER, usd(min(credit))))
     if isinstance(outcome, Denied):
         if outcome.retry_after_ns is not None:
             found.append(("retry-after", str(-(-outcome.retry_after_ns // _SECOND_NS))))

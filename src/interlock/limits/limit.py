@@ -14,12 +14,16 @@ from interlock.units import INT64_MAX
 
 Scope = Literal["key", "principal", "tenant", "session", "deployment", "model"]
 Measure = Literal["requests", "input_tokens", "output_tokens", "tokens", "concurrency", "nanousd"]
-Window = Literal["minute", "hour", "day", "month"]
+Window = Literal["minute", "hour", "day", "month", "ever"]
+"""ever: one window without an end, for prepaid accounts. Their amount is all that was ever granted and not forfeited,
+and what is used only grows."""
 
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 """In the order of `Claim.amounts`."""
 NEVER_NS = INT64_MAX
 """The end of what has no window."""
+EVER_NS = NEVER_NS - 1
+"""The end of the window `ever`: a row that ends then is not used again while nothing is held."""
 WARN_AT_MAX = 16
 _SECOND_NS = 1_000_000_000
 _LENGTH_NS = {"minute": 60 * _SECOND_NS, "hour": 3_600 * _SECOND_NS, "day": 86_400 * _SECOND_NS}
@@ -84,6 +88,8 @@ def end_ns(window: Window | None, at_ns: int) -> int:
     """The first moment after the window that holds `at_ns`. Both nanoseconds, Unix epoch, UTC."""
     if window is None:
         return NEVER_NS
+    if window == "ever":
+        return EVER_NS
     if window == "month":
         first = _month(at_ns)
         year, month = (first.year + 1, 1) if first.month == 12 else (first.year, first.month + 1)
@@ -94,7 +100,7 @@ def end_ns(window: Window | None, at_ns: int) -> int:
 
 def begin_ns(window: Window | None, at_ns: int) -> int:
     """The first moment of the window that holds `at_ns`; what has none holds everything."""
-    if window is None:
+    if window is None or window == "ever":
         return 0
     return int(_month(at_ns).timestamp()) * _SECOND_NS if window == "month" else at_ns - at_ns % _LENGTH_NS[window]
 

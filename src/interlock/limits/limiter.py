@@ -15,10 +15,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from interlock.clock import Clock
+from interlock.errors import LocalError
 from interlock.limits.call import Actual, Amounts, Claim, Denied, Held, NeedsLease, Parts, Standing
 from interlock.limits.decide import SOON_NS, denied, short
+from interlock.limits.entitled import Entitled
 from interlock.limits.limit import Limit, end_ns
-from interlock.limits.matching import Matcher, Target
+from interlock.limits.matching import Matcher, Target, owner_of
 from interlock.limits.page import (
     CONTACT,
     ENDS,
@@ -31,7 +33,8 @@ from interlock.limits.page import (
     Page,
     unpack_row,
 )
-from interlock.limits.warning import Crossing, passed
+from interlock.limits.ports import Funds, Plans
+from interlock.limits.warning import Crossing, Notice, fallen, low, passed
 from interlock.units import INT64_MAX
 
 if TYPE_CHECKING:
@@ -42,7 +45,7 @@ FENCE_NS = 10_000_000_000
 them to others (`division.Times`)."""
 
 
-def _nothing(_: Crossing) -> None:
+def _nothing(_: Crossing | Notice) -> None:
     """For who does not ask."""
 
 
@@ -64,20 +67,56 @@ class Limiter:
         self.clock = clock
         self.leases: Leases | None = None
         """Set where the page is shared with other machines; None there: shares in hand are all there is."""
+        self.funds: Funds | None = None
+        """Who knows what prepaid accounts may use; None: there are none."""
+        self.plans: Plans | None = None
+        """Who knows what plans let tenants use; None: they restrict nothing."""
+        self.below: tuple[int, ...] = ()
+        """Nano-USD, descending: what of a prepaid balance is so little that `on_low` is called."""
+        self.on_low: Callable[[Notice], None] = _nothing
+        """Called as `on_crossing`."""
         self._touched: dict[bytes, Target] = {}
+        self._matcher = Matcher(())
         self.adopt(limits)
         self._on_crossing = on_crossing
         self._free = page.free_tickets(slot)[::-1]
 
     def adopt(self, limits: Sequence[Limit]) -> None:
         """Decide by `limits` from now on. What was counted under a name stays; what is held is settled as it was."""
-        self._matcher = Matcher(limits)
-        self._warns = any(limit.warn_at for limit in limits)
+        self._matcher = Matcher(limits, self._matcher.accounts, self._matcher.plans)
 
     @property
     def limits(self) -> tuple[Limit, ...]:
         """As adopted."""
         return self._matcher.limits
+
+    @property
+    def funded(self) -> bool:
+        """Whether there is any prepaid account or plan that restricts, or nobody knows."""
+        return not self._up_to_date() or bool(self._matcher.accounts or self._matcher.plans)
+
+    def entitled(self, tenant: str) -> Entitled | None:
+        """What the tenant's plan lets it use; None: nothing is restricted by one. Raises: LocalError: nobody knows."""
+        if not self._up_to_date():
+            raise LocalError("what the plan entitles to cannot be read now; retry", code="limits_unavailable")
+        return self._matcher.plans.get(tenant)
+
+    def lets(self, tenant: str, model: str) -> bool:
+        """Whether the tenant's plan lets it call the model, as of the last admission."""
+        return self._matcher.refusal(tenant, model) is None
+
+    def _up_to_date(self) -> bool:
+        funds, plans = self.funds, self.plans
+        if funds is None and plans is None:
+            return True
+        now_ns = self.clock.now_ns()
+        accounts = funds.changed(now_ns) if funds is not None else ()
+        entitled = plans.changed(now_ns) if plans is not None else ()
+        if accounts:
+            self._matcher = self._matcher.fund(accounts)
+        if entitled:
+            self._matcher = self._matcher.entitle(entitled)
+        return accounts is not None and entitled is not None
 
     # calls
 
@@ -86,7 +125,12 @@ class Limiter:
 
         Raises: TransientError: the counters cannot be had.
         """
-        targets = self._matcher.targets(claim)
+        if not self._up_to_date():
+            return Denied(reason="unknown", limit="", retry_after_ns=SOON_NS)
+        matcher = self._matcher
+        if matcher.plans and (refused := matcher.refusal(claim.tenant, claim.model)) is not None:
+            return refused
+        targets = matcher.targets(claim)
         if not targets:
             return Held(-1, (), [], [])
         self.page.lock()
@@ -194,11 +238,14 @@ class Limiter:
         if ticket < 0:
             return
         crossings: list[Crossing] = []
+        notices: list[Notice] = []
+        if self.below:
+            self._up_to_date()  # what was given meanwhile is no longer low
         page.lock()
         try:
             changes = finished(page, held.parts, amounts)
-            if amounts is not None and self._warns:
-                changes += self._cross(held, changes, crossings)
+            if amounts is not None and (self._matcher.warns or self.below):
+                changes += self._cross(held, changes, crossings, notices)
             changes += (ticket, 0)
             page.commit(changes)
         finally:
@@ -209,8 +256,10 @@ class Limiter:
             self._touched.update((target.key, target) for target in held.targets)
         for crossing in crossings:
             self._on_crossing(crossing)
+        for notice in notices:
+            self.on_low(notice)
 
-    def _cross(self, held: Held, changes: list[int], crossings: list[Crossing]) -> list[int]:
+    def _cross(self, held: Held, changes: list[int], crossings: list[Crossing], notices: list[Notice]) -> list[int]:
         """What to change besides, so that the thresholds that `changes` (`finished`) passes are known; adds them."""
         passing: list[int] = []
         words, n = self.page.words, 0
@@ -220,6 +269,8 @@ class Limiter:
                 continue  # its window is over
             used, limit = changes[n + 3] + words[at + OTHERS], target.limit
             n += 4
+            if limit.window == "ever" and self.below:
+                passing += self._fall(limit, used, at, notices)
             if not limit.warn_at or used * 100 < limit.warn_at[0] * limit.amount:
                 continue
             warned, percent = passed(limit, used, words[at + WARNED])
@@ -236,6 +287,15 @@ class Limiter:
                     )
                 )
         return passing
+
+    def _fall(self, account: Limit, used: int, at: int, notices: list[Notice]) -> list[int]:
+        """The same of a prepaid account: of what has been settled, whatever runs."""
+        account = self._matcher.accounts.get(owner_of(account), account)
+        left, known = account.amount - used, self.page.words[at + WARNED]
+        warned, lowest = fallen(self.below, left, known)
+        if lowest is not None:
+            notices.append(low(account, left, lowest, self.clock.now_ns()))
+        return [at + WARNED, warned] if warned != known else []
 
 
 def finished(page: Page, parts: Parts, amounts: Amounts | None) -> list[int]:

@@ -34,7 +34,7 @@ PARTS_MAX = 18
 
 GENERATION, ENDS, USED, HELD, GRANTED, OTHERS, WARNED = range(7)
 """A row's words. ENDS: ns, Unix epoch. GRANTED: the shares of all slots. OTHERS: used and held by other machines, as
-last heard. WARNED: a bit for each threshold that was passed."""
+last heard. WARNED: which thresholds were passed (`warning.passed`)."""
 ROW_WORDS = 8  # a cache line
 unpack_row = struct.Struct("<6q").unpack_from
 """(page.buffer, byte of a row) -> generation, ends_ns, used, held, granted, others."""

@@ -1,9 +1,12 @@
 """The authority: who divides a limit among machines. It never hands out more than the amount."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import msgspec
+
+from interlock.limits.entitled import Entitled
+from interlock.limits.limit import Limit
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +53,24 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """It has just begun or lost its memory, and gives nothing before everybody had the time to tell."""
     unknown: bool = False
     """It does not know this worker (any more), and did nothing: join, and tell everything."""
+
+
+class Funds(Protocol):
+    """What prepaid accounts may use, as one worker knows it."""
+
+    def changed(self, now_ns: int) -> Collection[Limit] | None:
+        """The accounts whose amount is another than at the last call, each a limit of the window `ever`; None: it
+        cannot be read now, so nobody knows. Asked at every admission: mostly there are none, for a memory read."""
+        ...
+
+
+class Plans(Protocol):
+    """What tenants' plans let them use, as one worker knows it."""
+
+    def changed(self, now_ns: int) -> Collection[Entitled] | None:
+        """The tenants whose plan says something else than at the last call; None: it cannot be read now, so nobody
+        knows. Asked at every admission: mostly there are none, for a memory read."""
+        ...
 
 
 class Authority(Protocol):

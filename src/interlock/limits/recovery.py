@@ -1,10 +1,12 @@
 """Counters set right by what the log says: after a worker's death, and at a start. Called by the supervisor."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
 from interlock.limits.call import Actual
+from interlock.limits.entitled import Entitled
 from interlock.limits.limit import Limit, begin_ns, end_ns
 from interlock.limits.limiter import finished
 from interlock.limits.matching import Matcher, Target
@@ -60,15 +62,22 @@ def worker_died(page: Page, slot: int, outcome: Callable[[str], Actual | None]) 
     return count
 
 
-def restore(page: Page, limits: Sequence[Limit], spent: Iterable[Spent], now_ns: int) -> int:
+def restore(
+    page: Page,
+    limits: Sequence[Limit],
+    spent: Iterable[Spent],
+    now_ns: int,
+    plans: Mapping[str, Entitled] = MappingProxyType({}),
+) -> int:
     """Let each counter be at least what the log says of its present window; how many there are.
 
     Exact on a new page, before any worker runs. Later (a limit that is new to the policy) calls that were admitted
     meanwhile may be missing from the sum, but nothing counts twice, and doing it again changes nothing.
     Args:
-        spent: all that the log has since `since_ns(limits, now_ns)`; what is older is passed over.
+        spent: all that the log has since `since_ns` of all of these limits; what is older is passed over.
+        plans: what tenants' plans say, by tenant.
     """
-    matcher, sums = Matcher(limits), dict[bytes, tuple[Target, int]]()
+    matcher, sums = Matcher(limits, plans=plans), dict[bytes, tuple[Target, int]]()
     for one in spent:
         amounts = one.amounts
         for target in matcher.targets(one):

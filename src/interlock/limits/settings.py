@@ -17,8 +17,10 @@ class Sharing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Warned(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is told of thresholds."""
+    """Who is told of thresholds, and of which of prepaid balances."""
 
     url: str
     secret: Credential
     """What warnings are signed with."""
+    below_nanousd: tuple[int, ...] = ()
+    """Descending: what of a prepaid balance is so little that it is told."""

@@ -1,9 +1,11 @@
 """Where counters stand: of each limit, for each caller that the log knows in its window. It changes nothing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
+from interlock.limits.entitled import Entitled
 from interlock.limits.limit import Limit, Scope
 from interlock.limits.matching import Matcher, Names, Target
 from interlock.limits.page import ENDS, HELD, OTHERS, USED, Page
@@ -34,14 +36,25 @@ class Counter(msgspec.Struct, frozen=True, kw_only=True):
     """0: its window has not begun."""
 
     @property
+    def left(self) -> int:
+        """What may still be used."""
+        return max(self.limit.amount - self.used - self.held - self.others, 0)
+
+    @property
     def part(self) -> float:
         """Of the amount."""
         return (self.used + self.held + self.others) / self.limit.amount if self.limit.amount else 1.0
 
 
-def survey(page: Page, limits: Sequence[Limit], callers: Iterable[Names], now_ns: int) -> list[Counter]:
-    """The counters of these callers, the fullest first."""
-    matcher = Matcher(limits)
+def survey(
+    page: Page,
+    limits: Sequence[Limit],
+    callers: Iterable[Names],
+    now_ns: int,
+    plans: Mapping[str, Entitled] = MappingProxyType({}),
+) -> list[Counter]:
+    """The counters of these callers, the fullest first. `plans`: what tenants' plans say, by tenant."""
+    matcher = Matcher(limits, plans=plans)
     targets: dict[bytes, Target] = {}
     for caller in callers:
         targets.update((target.key, target) for target in matcher.targets(caller))

@@ -17,7 +17,7 @@ from typing import Literal
 
 from interlock.clock import Clock
 from interlock.errors import LocalError
-from interlock.limits.warning import Crossing, body
+from interlock.limits.warning import Crossing, Notice, body
 
 QUEUE_MAX = 256
 TRIES = 10
@@ -64,13 +64,13 @@ class Webhook:
         self._secret = secret_bytes(secret)
         self._clock = clock
         self._pause_s = pause_s
-        self._queue: deque[Crossing] = deque()
+        self._queue: deque[Crossing | Notice] = deque()
         self._more = asyncio.Event()
         self.delivered = 0
         self.dropped = 0
         """Refused, given up, or pushed out of a full queue."""
 
-    def send(self, crossing: Crossing) -> None:
+    def send(self, crossing: Crossing | Notice) -> None:
         """Queue a warning. Never waits."""
         if len(self._queue) >= QUEUE_MAX:
             self._queue.popleft()
@@ -89,8 +89,9 @@ class Webhook:
                     self.dropped += 1
             self._more.clear()
 
-    async def _deliver(self, crossing: Crossing) -> bool:
-        content, pause_s = body(crossing), self._pause_s
+    async def _deliver(self, crossing: Crossing | Notice) -> bool:
+        content = crossing.content if isinstance(crossing, Notice) else body(crossing)
+        pause_s = self._pause_s
         for number in range(TRIES):
             result = await asyncio.to_thread(self._post, crossing.id, content)
             if result != "again":

@@ -144,7 +144,8 @@ def _watched(
 def _fetched_bytes(directory: Path) -> int:
     """Of the largest file: pip copies what it has fetched before it removes the first copy."""
     largest = 0
-    for path in directory.rglob("*"):
-        with contextlib.suppress(OSError):  # pip moves and removes its files meanwhile
-            largest = max(largest, path.stat().st_size if path.is_file() else 0)
+    for parent, _, names in os.walk(directory):  # `rglob` raises if a directory goes meanwhile
+        for name in names:
+            with contextlib.suppress(OSError):  # pip moves and removes its files
+                largest = max(largest, Path(parent, name).stat().st_size)
     return largest

@@ -7,6 +7,7 @@ the stream itself says what stands there (redaction.py).
 """
 
 import hashlib
+import heapq
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -40,6 +41,8 @@ _PROGRESS_EVERY = 10_000
 _SELECT = """
 SELECT CAST(stream AS BLOB), seq, CAST(head AS BLOB), CAST(payload AS BLOB), CAST(chain AS BLOB), CAST(id AS BLOB)
 FROM records ORDER BY stream, seq"""
+# What the sessions' own index says of a stream (interlock.runtime.sessions.tables): it is written with the records.
+_SESSIONS = "SELECT head, CAST(chain AS BLOB) FROM sessions WHERE stream = ?"
 
 
 class Attested(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,8 +96,12 @@ class StreamReport(msgspec.Struct, frozen=True, kw_only=True):
 def verify(
     data_dir: Path, *, progress: Progress | None = None, attested: Attestations = _nobody
 ) -> Iterator[StreamReport]:
-    """One report a stream: those of DIR/log.sqlite, then those under DIR/journal. Blocking; each when it is done."""
+    """One report a stream: those of DIR/log.sqlite and DIR/sessions.sqlite, then those under DIR/journal.
+
+    Blocking; each when it is done.
+    """
     yield from _verify_sqlite(data_dir / "log.sqlite", progress, attested)
+    yield from _verify_sqlite(data_dir / "sessions.sqlite", progress, attested, index=_SESSIONS)
     root = data_dir / "journal"
     for directory in journal_directories(root):
         stream = directory.relative_to(root).as_posix()
@@ -248,7 +255,10 @@ class _Walk:
         )
 
 
-def _verify_sqlite(path: Path, progress: Progress | None, attested: Attestations) -> Iterator[StreamReport]:
+def _verify_sqlite(
+    path: Path, progress: Progress | None, attested: Attestations, *, index: str = ""
+) -> Iterator[StreamReport]:
+    """`index`: asks for the seq and chain value of a stream's last record, by its name."""
     if not path.exists():
         return
     try:
@@ -256,7 +266,11 @@ def _verify_sqlite(path: Path, progress: Progress | None, attested: Attestations
             db.execute("BEGIN")  # one snapshot for all streams
             for stream, rows in groupby(db.execute(_SELECT), key=lambda row: bytes(row[0])):
                 name = stream.decode(errors="backslashreplace")
-                yield _Walk(name, progress, attested(name)).rows(row[1:] for row in rows)
+                said = attested(name)
+                if index:
+                    last = (Attested(seq=row[0], chain=row[1], by="the index") for row in db.execute(index, (name,)))
+                    said = heapq.merge(said, last, key=lambda one: one.seq)
+                yield _Walk(name, progress, said).rows(row[1:] for row in rows)
             found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if found != "ok":
             yield _unreadable(path, found)

@@ -9,6 +9,8 @@ from interlock.errors import LocalError
 from interlock.meters.entries import EVENTS
 
 LIMIT_MAX = 1000
+KEYED_MAX = 50_000
+"""Of a page by key, which only our own code asks for."""
 US_MAX = 253_402_300_799_999_999
 """The end of the year 9999."""
 
@@ -25,6 +27,16 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 100
     standing: bool = False
     """Without those that were taken back (of the time asked for), and without what takes them back."""
+    by_key: bool = False
+    """In order of (source, id, seq, n) instead of the latest first."""
+    after: tuple[str, str, int, int] | None = None
+    """Of a page by key: those after this one."""
+    taken_since_us: int | None = None
+    """Taken by the log at or after this time."""
+    beyond_seq: int | None = None
+    """Of records of the log after this one."""
+    through_seq: int | None = None
+    """Of records of the log up to this one."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,8 +61,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 def check(wanted: Wanted) -> None:
     """Raises: LocalError."""
-    if not 1 <= wanted.limit <= LIMIT_MAX:
-        raise LocalError(f"limit is 1 to {LIMIT_MAX}", field="limit")
+    most = KEYED_MAX if wanted.by_key else LIMIT_MAX
+    if not 1 <= wanted.limit <= most:
+        raise LocalError(f"limit is 1 to {most}", field="limit")
     since_us, until_us = wanted.since_us or 0, US_MAX if wanted.until_us is None else wanted.until_us
     if not 0 <= since_us < until_us <= US_MAX:
         raise LocalError("from has to lie before to, both between 1970 and 9999", field="from")
@@ -84,12 +97,25 @@ def find(
         if at_us is not None:
             conditions.append(f"counts_at {sign} make_timestamp(?)")
             values.append(at_us)
+    if wanted.beyond_seq is not None:
+        conditions.append("seq > ?")
+        values.append(wanted.beyond_seq)
+    if wanted.through_seq is not None:
+        conditions.append("seq <= ?")
+        values.append(wanted.through_seq)
+    if wanted.taken_since_us is not None:
+        conditions.append("taken_at >= make_timestamp(?)")
+        values.append(wanted.taken_since_us)
+    if wanted.after is not None:
+        conditions.append("(source, id, seq, n) > (?, ?, ?, ?)")
+        values += wanted.after
+    order = "source, id, seq, n" if wanted.by_key else "counts_at DESC, seq DESC, id, n DESC"
     standing = "QUALIFY n > 0 AND sum(n) OVER (PARTITION BY source, id) > 0" if wanted.standing else ""
     found = cursor.execute(
         "SELECT n, epoch_us(counts_at), corrects, event, principal, application, installation, key_id, "
         "epoch_us(taken_at), seq "
         f"FROM ({' UNION ALL '.join(parts)}) WHERE {' AND '.join(conditions)} {standing} "
-        f"ORDER BY counts_at DESC, seq DESC, id, n DESC LIMIT {wanted.limit}",
+        f"ORDER BY {order} LIMIT {wanted.limit}",
         values,
     ).fetchall()
     return [

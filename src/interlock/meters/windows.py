@@ -20,9 +20,16 @@ MINUTE_MAX = 3_697_000_000
 """Past the year 8990: what `datetime` can still reckon with."""
 
 
+_NOT_IANA = ("localtime", "posixrules", "posix/", "right/")
+"""What a machine's directory of zones also holds: its own clock, which differs from machine to machine, and leap
+seconds, which Unix time does not have."""
+
+
 def zone_of(name: str) -> ZoneInfo:
     """The time zone. Raises: LocalError: there is none of that name."""
     try:
+        if name.startswith(_NOT_IANA):
+            raise ZoneInfoNotFoundError(name)
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: it is a directory
         raise LocalError(f"{name[:80]!r} is no time zone: write UTC or Europe/Berlin", field="zone") from error
@@ -64,7 +71,7 @@ def _hours(zone: ZoneInfo, since: int) -> Iterator[int]:
 def _days(zone: ZoneInfo, since: int) -> Iterator[int]:
     day, last = _local(since, zone).date(), -1
     while True:
-        start = _first_instant(day, zone)
+        start = first_instant(day, zone)
         if start > last:  # a day that a zone left out has no instant of its own
             yield start
         day, last = day + timedelta(days=1), start
@@ -74,7 +81,7 @@ def _months(zone: ZoneInfo, since: int) -> Iterator[int]:
     local = _local(since, zone)
     year, month = local.year, local.month
     while True:
-        yield _first_instant(date(year, month, 1), zone)
+        yield first_instant(date(year, month, 1), zone)
         year, month = (year, month + 1) if month < 12 else (year + 1, 1)
 
 
@@ -91,8 +98,9 @@ def _offset(minute: int, zone: ZoneInfo) -> timedelta:
     return offset
 
 
-def _first_instant(day: date, zone: ZoneInfo) -> int:
-    """Where the clock skips midnight, `fold` 0 means the instant of the change; where it comes twice, the first."""
+def first_instant(day: date, zone: ZoneInfo) -> int:
+    """When a day begins: where the clock skips midnight, `fold` 0 means the instant of the change; where it comes
+    twice, the first."""
     return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp() // 60)
 
 

@@ -1,8 +1,9 @@
 """A data directory in one tar file, taken while a server runs, and back again.
 
-What is copied is the truth and its secrets: journals, log.sqlite, keys, the configuration; views are made again from
-the log. Checkpoints go first and log.sqlite last: so a copy holds every record that its checkpoints attest, and every
-policy that its usage names. The last member lists all others with their sums; a copy without it broke off.
+What is copied is the truth and its secrets: journals, log.sqlite, sessions with their blobs, keys, the configuration;
+views are made again from the log. Sessions go first, before the blobs that they name, then checkpoints, and log.sqlite
+last: so a copy holds every record that its checkpoints attest, and every policy that its usage names. The last member
+lists all others with their sums; a copy without it broke off. Workspaces are not in it: agents write them, with links.
 """
 
 import hashlib
@@ -28,9 +29,10 @@ FORMAT = 1
 MANIFEST = "backup.json"
 MANIFEST_BYTES_MAX = 64 << 20
 _CHUNK = 1 << 20
-_LEFT_OUT = frozenset({"views", "run", "models"})
-"""Made again, or fetched again."""
-_NOT_COPIED = frozenset({"lock", "reserve"})
+_LEFT_OUT = frozenset({"views", "run", "models", "workspaces"})
+"""Made again, or fetched again; workspaces hold what agents made, which no archive of ours follows."""
+_NOT_COPIED = frozenset({"lock", "reserve", "session.secret"})
+"""The last so that tokens of sessions, which live for minutes, are good for nothing where a copy is served."""
 
 Progress = Callable[[str, int], None]
 """Called with a file's name and its bytes once it was copied."""
@@ -62,6 +64,9 @@ def back_up(data: Path, to: IO[bytes], clock: Clock, progress: Progress = lambda
         raise LocalError(f"{data} is no data directory: it has no {places.log.name}", field="data")
     members: list[Member] = []
     with tarfile.open(fileobj=to, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+        if places.sessions.exists():
+            members.append(_add_database(tar, places.sessions, clock))
+            progress(places.sessions.name, members[-1].bytes)
         for path in (*_plain(places), *_journals(places)):
             name = path.relative_to(data).as_posix()
             try:
@@ -70,16 +75,8 @@ def back_up(data: Path, to: IO[bytes], clock: Clock, progress: Progress = lambda
             except FileNotFoundError:  # a segment that retention dropped meanwhile: its seal says so
                 continue
             progress(name, members[-1].bytes)
-        with tempfile.NamedTemporaryFile(prefix="interlock-backup-") as copy:
-            with (
-                closing(sqlite3.connect(f"{places.log.absolute().as_uri()}?mode=ro", uri=True)) as source,
-                closing(sqlite3.connect(copy.name)) as target,
-            ):
-                source.backup(target)
-            with Path(copy.name).open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                members.append(_add(tar, places.log.name, file, size, clock))
-            progress(places.log.name, members[-1].bytes)
+        members.append(_add_database(tar, places.log, clock))
+        progress(places.log.name, members[-1].bytes)
         backup = Backup(format=FORMAT, made_at_ns=clock.now_ns(), files=members)
         content = msgspec.json.format(msgspec.json.encode(backup))
         _add(tar, MANIFEST, BytesIO(content), len(content), clock)
@@ -111,10 +108,11 @@ def restore(source: IO[bytes], data: Path, progress: Progress = lambda name, siz
 
 
 def _plain(places: DataDir) -> Iterator[Path]:
-    """All but the journals, log.sqlite and what is made again."""
+    """All but the journals, the databases and what is made again."""
+    databases = (places.log.name, places.sessions.name)
     for path in sorted(places.root.rglob("*")):
         top = path.relative_to(places.root).parts[0]
-        if top in _LEFT_OUT or top == places.journal.name or path.name.startswith((".", places.log.name)):
+        if top in _LEFT_OUT or top == places.journal.name or path.name.startswith((".", *databases)):
             continue
         if path.is_file() and path.name not in _NOT_COPIED:
             yield path
@@ -148,6 +146,18 @@ def _add(tar: tarfile.TarFile, name: str, file: IO[bytes], size: int, clock: Clo
     summed = _Summed(file, size)
     tar.addfile(info, summed)
     return Member(name, size, summed.sha256.hexdigest())
+
+
+def _add_database(tar: tarfile.TarFile, path: Path, clock: Clock) -> Member:
+    """A copy of one moment, though others write to it."""
+    with tempfile.NamedTemporaryFile(prefix="interlock-backup-") as copy:
+        with (
+            closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(copy.name)) as target,
+        ):
+            source.backup(target)
+        with Path(copy.name).open("rb") as file:
+            return _add(tar, path.name, file, os.fstat(file.fileno()).st_size, clock)
 
 
 def _extract(source: IO[bytes], made: Path, progress: Progress) -> Backup:

@@ -28,6 +28,7 @@ from interlock.limits import Page
 from interlock.limits.settings import Sharing
 from interlock.local import KEY_ENV, LocalModel
 from interlock.process import Child, Exit
+from interlock.unixpath import short
 from interlock.wiring.counters import clear_up, make_page
 from interlock.wiring.settle import settle_all_lost, settle_lost
 
@@ -39,6 +40,10 @@ CHILD_GRACE_S = 40.0
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(4 << 20), "MALLOC_TRIM_THRESHOLD_": str(32 << 20)}
 """For glibc in a worker: it would map, fill with zeros and unmap every copy of a body over 128 KiB, which costs a long
 prompt a third of its CPU. Up to 32 MiB of memory that is free for the moment are kept instead."""
+
+
+OF_AGENTS = frozenset({"PATH", "HOME", "LANG", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV"})
+"""What the process beside which agents work knows of our environment: no provider's credential, whatever its name."""
 
 
 class Listen(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +67,12 @@ class Supervisor:
         self._workers = workers
         self._clock = SystemClock()
         self._control: Child | None = None
+        self._door: Child | None = None
         self._local: LocalModel | None = None
+        self._own: socket.socket | None = None
+        """Where agents ask the gateway if its data port speaks TLS: on loopback, in the clear."""
+        self._runtime: Child | None = None
+        """Where agents run, if they do."""
         self._page: Page
         """Where workers count against limits."""
         self._stopping = asyncio.Event()
@@ -97,6 +107,8 @@ class Supervisor:
             await self._stopping.wait()
             announcing.cancel()
             _say("stopping: calls that run may finish")
+            if self._runtime is not None:
+                self._runtime.stop()  # first of all: its brains are clients of the workers
             # Workers first: while they drain, the control side still folds what they write.
             for worker in workers:
                 worker.stop()
@@ -143,16 +155,47 @@ class Supervisor:
             )
             environment[KEY_ENV] = self._local.api_key
             others.append(self._child("local", self._local.argv(), self._local.env()))
+        if self._config.server.tls is not None and self._config.runtime.enabled:
+            self._own = _listening("--port", "127.0.0.1", 0)
         of_worker = MALLOC | environment  # whoever set these knows better
         workers = [
-            self._child(f"worker-{slot}", self._worker_argv(slot, data), of_worker, [data], settle=f"usage/{slot}")
+            self._child(
+                f"worker-{slot}",
+                self._worker_argv(slot, data),
+                of_worker,
+                [data, *([self._own] if self._own else [])],
+                settle=f"usage/{slot}",
+            )
             for slot in range(self._workers)
         ]
+        if self._config.runtime.enabled:
+            bare = {name: value for name, value in environment.items() if name in OF_AGENTS or name[:3] == "LC_"}
+            self._runtime = self._child("runtime", self._runtime_argv(), bare)
+            others.append(self._runtime)
         argv = _module("interlock.control", "--data", str(self._places.root))
         argv += ["--api-fd", str(api.fileno()), "--control-fd", str(control.fileno())]
         argv += ["--config", str(self._config_path)] if self._config_path else []
         self._control = self._child("control", argv, environment, [api, control])
+        if self._config.tools.servers:
+            others.append(self._door_child(environment))
         return workers, [*others, self._control]
+
+    def _door_child(self, environment: Mapping[str, str]) -> Child:
+        """The process that serves tools. Its socket is ours, so that workers wait while it starts again."""
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        place = self._places.door
+        place.unlink(missing_ok=True)
+        with short(place) as name:
+            listening.bind(name)
+        listening.listen(BACKLOG)
+        listening.setblocking(False)
+        self._door_socket = listening
+        argv = _module(
+            "interlock.wiring.door", "--data", str(self._places.root), "--listen-fd", str(listening.fileno())
+        )
+        argv += ["--config", str(self._config_path)] if self._config_path else []
+        self._door = self._child("door", argv, environment, [listening])
+        return self._door
 
     def _worker_argv(self, slot: int, data: socket.socket) -> list[str]:
         server = self._config.server
@@ -160,14 +203,25 @@ class Supervisor:
         argv += ["--listen-fd", str(data.fileno()), "--sync", str(server.journal_sync)]
         argv += ["--region", server.region] if server.region else []
         argv += ["--local-url", self._local.url] if self._local else []
+        argv += ["--door", str(self._places.door)] if self._config.tools.servers else []
         if server.sharing is not None:
             sharing = msgspec.structs.replace(server.sharing, machine=self._machine(server.sharing))
             argv += ["--sharing", msgspec.json.encode(sharing).decode()]
         if server.webhook is not None:
             argv += ["--webhook", msgspec.json.encode(server.webhook).decode()]
+        argv += ["--own-fd", str(self._own.fileno())] if self._own else []
         if server.tls is not None:
             argv += ["--tls-certificate", server.tls.certificate, "--tls-key", server.tls.key]
         return argv
+
+    def _runtime_argv(self) -> list[str]:
+        gateway = f"http://127.0.0.1:{self._own.getsockname()[1]}" if self._own else self._data_url()
+        argv = _module("interlock.wiring.runtime", "--data", str(self._places.root), "--gateway", gateway)
+        return [*argv, "--settings", msgspec.json.encode(self._config.runtime).decode()]
+
+    def _data_url(self) -> str:
+        scheme = "https" if self._config.server.tls else "http"
+        return f"{scheme}://{_reachable(self._listen.host)}:{self._listen.port}"
 
     def _machine(self, sharing: Sharing) -> str:
         """The configured name, or one that is made up once and kept."""
@@ -241,8 +295,7 @@ class Supervisor:
                 shown = state
                 _say(f"waiting: {state}")
             await asyncio.sleep(PROBE_S)
-        scheme = "https" if self._config.server.tls else "http"
-        base = f"{scheme}://{_reachable(self._listen.host)}:{self._listen.port}"
+        base = self._data_url()
         control = f"http://{self._listen.control_host}:{self._listen.control_port}"
         body = '{"model":"auto","messages":[{"role":"user","content":"Say hello in five words."}]}'
         print(

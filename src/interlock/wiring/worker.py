@@ -22,13 +22,15 @@ import uvloop
 
 from interlock.clock import Clock, SystemClock
 from interlock.credentials import read_credential
+from interlock.credits import SharedAccounts
 from interlock.datadir import DataDir
+from interlock.entitlements import SharedPlans
 from interlock.errors import InterlockError, LocalError
 from interlock.gateway import Gateway
 from interlock.gateway.conversations import Conversations
 from interlock.gateway.http import ServerConnection
 from interlock.identity import ACKNOWLEDGED, Generation, SharedDirectory
-from interlock.limits import Crossing, Leases, Lessee, Limiter, Page, Webhook
+from interlock.limits import Crossing, Leases, Lessee, Limiter, Notice, Page, Webhook
 from interlock.limits.settings import Sharing, Warned
 from interlock.local.child import KEY_ENV
 from interlock.log.journal import Journal
@@ -69,8 +71,13 @@ class Worker:
         )
         directory = SharedDirectory(log, generation)
         conversations = Conversations(self._places.conversations)
-        self._webhook = _webhook(options.webhook, clock)
-        self._limiter = Limiter(Page(self._places.limits), options.slot, clock, (), self._crossed)
+        self._webhook, below = _webhook(options.webhook, clock)
+        self._limiter = Limiter(Page(self._places.limits), options.slot, clock, (), self._warn)
+        self._limiter.below, self._limiter.on_low = below, self._warn
+        self._limiter.funds = SharedAccounts(log, generation)
+        self._limiter.plans = SharedPlans(log, generation)
+        with contextlib.suppress(InterlockError):  # read what there is before the first call has to wait for it
+            self._limiter.entitled("")
         self._leases = _leases(options.sharing, self._limiter)
         self.gateway = Gateway(
             loop,
@@ -82,12 +89,14 @@ class Worker:
             self._limiter,
             conversations,
             options.region,
+            self._places.read_session_secret,
+            options.door,
         )
         self._stopping = asyncio.Event()
 
-    def _crossed(self, crossing: Crossing) -> None:
+    def _warn(self, what: Crossing | Notice) -> None:
         if self._webhook is not None:
-            self._webhook.send(crossing)
+            self._webhook.send(what)
 
     def _adopt_newer(self) -> None:
         if self._source.newer() and self._source.policy is not None:
@@ -100,14 +109,9 @@ class Worker:
         """Serve until SIGTERM, then answer what was begun, within the grace."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stopping.set)
-        listening = socket.socket(fileno=self._options.listen_fd)
-        server = await self._loop.create_server(
-            lambda: ServerConnection(self.gateway, self._loop),
-            sock=listening,
-            ssl=(tls := self._tls()),
-            ssl_handshake_timeout=HANDSHAKE_S if tls else None,
-            backlog=BACKLOG,
-        )
+        servers = [await self._listen(self._options.listen_fd, self._tls())]
+        if self._options.own_fd is not None:
+            servers.append(await self._listen(self._options.own_fd, None))
         try:
             async with (
                 asyncio.TaskGroup() as tasks
@@ -122,7 +126,8 @@ class Worker:
                 ]
                 background = [tasks.create_task(each) for each in loops]
                 await self._stopping.wait()
-                server.close()
+                for server in servers:
+                    server.close()
                 await self._drain()
                 for task in background:
                     task.cancel()
@@ -130,6 +135,15 @@ class Worker:
                 await self._leases.close()
         finally:
             self._journal.close()
+
+    async def _listen(self, descriptor: int, tls: ssl.SSLContext | None) -> asyncio.Server:
+        return await self._loop.create_server(
+            lambda: ServerConnection(self.gateway, self._loop),
+            sock=socket.socket(fileno=descriptor),
+            ssl=tls,
+            ssl_handshake_timeout=HANDSHAKE_S if tls else None,
+            backlog=BACKLOG,
+        )
 
     async def _drain(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -228,15 +242,16 @@ class Worker:
             return False
 
 
-def _webhook(settings: str, clock: Clock) -> Webhook | None:
+def _webhook(settings: str, clock: Clock) -> tuple[Webhook | None, tuple[int, ...]]:
+    """Who is warned, and of which prepaid balances."""
     if not settings:
-        return None
+        return None, ()
     told = msgspec.json.decode(settings, type=Warned)
     try:
-        return Webhook(told.url, read_credential(told.secret), clock)
+        return Webhook(told.url, read_credential(told.secret), clock), told.below_nanousd
     except LocalError as error:  # nobody is warned, and calls go on
         print(f"interlock: server.webhook: {error.message}", file=sys.stderr)
-        return None
+        return None, ()
 
 
 def _leases(settings: str, limiter: Limiter) -> Leases | None:
@@ -284,11 +299,13 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--slot", type=int, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--listen-fd", type=int, required=True)
+    parser.add_argument("--own-fd", type=int, help="of a plain listener on loopback, for processes of this server")
     parser.add_argument("--sync", default="1000", type=lambda text: int(text) if text.isdigit() else text)
     parser.add_argument("--region", default="", help="where this machine is")
     parser.add_argument("--sharing", default="", help="limits.settings.Sharing as JSON")
     parser.add_argument("--webhook", default="", help="limits.settings.Warned as JSON")
     parser.add_argument("--local-url", default="", help=f"the managed model; its key is in {KEY_ENV}")
+    parser.add_argument("--door", default="", help="the socket of the process that serves tools")
     parser.add_argument("--tls-certificate", default="")
     parser.add_argument("--tls-key", default="")
     return parser.parse_args(argv)

@@ -222,6 +222,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked of the upstream; used where its answer names none."""
     input_estimate: int
     """Tokens; `message_start` shows it until the upstream says better."""
+    raw_arguments: bool = False
+    """A stream's tool calls may have arguments that are no JSON: an agent's own loop says so to its model."""
 
 
 # The events of a stream. At any time at most one of text, refusal and reasoning is open; calls are told apart by slot.

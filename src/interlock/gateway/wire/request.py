@@ -12,6 +12,7 @@ import msgspec
 
 from interlock import strictjson
 from interlock.errors import LocalError
+from interlock.gateway.wire import results
 from interlock.gateway.wire.content import (
     Seen,
     bounded,
@@ -74,6 +75,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     """The conversation, by how it begins (opening.py); empty: there is none."""
     choices: int = 1
     """Chat: how many answers are asked for (`n`)."""
+    tool: str = ""
+    """Names of the tools whose results it carries, with commas between (results.py)."""
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -101,6 +104,7 @@ def _chat(document: dict[str, Any], size: int) -> Call:
     messages = _list(document, "messages")
     seen = Seen()
     asked = look_through_messages(messages, seen)
+    tool_result = messages[-1]["role"] in ("tool", "function")
     options = _object(document, "stream_options")
     limit = _limit(document, "max_completion_tokens")
     effort, reasoning = document.get("reasoning_effort"), document.get("reasoning")
@@ -114,7 +118,8 @@ def _chat(document: dict[str, Any], size: int) -> Call:
         count=len(messages),
         limit=_limit(document, "max_tokens") if limit is None else limit,
         tools=bool(_tools(document, "tools") or _tools(document, "functions")),
-        tool_result=messages[-1]["role"] in ("tool", "function"),
+        tool_result=tool_result,
+        tool=results.chat(messages) if tool_result else "",
         reasoning=(effort is not None and effort != "none") or (reasoning is not None and _reasons(reasoning)),
         schema=bool(shape) and shape.get("type") in _SCHEMA,
         session=_session(document.get("session_id")) or _metadata_session(document),
@@ -131,8 +136,8 @@ def _messages_format(document: dict[str, Any], size: int) -> Call:
     system = document.get("system")
     if type(system) is list:
         look_through_parts(system, "system", seen)
-    last = messages[-1]
-    content = last.get("content")
+    content = messages[-1].get("content")
+    tool_result = type(content) is list and any(part.get("type") == "tool_result" for part in content)
     thinking = _object(document, "thinking")
     metadata = document.get("metadata")
     return _call(
@@ -144,7 +149,8 @@ def _messages_format(document: dict[str, Any], size: int) -> Call:
         count=len(messages),
         limit=_limit(document, "max_tokens"),
         tools=bool(_tools(document, "tools")),
-        tool_result=type(content) is list and any(part.get("type") == "tool_result" for part in content),
+        tool_result=tool_result,
+        tool=results.messages(messages) if tool_result else "",
         reasoning=bool(thinking) and thinking.get("type") not in (None, "disabled"),
         schema=_object(document, "output_config").get("format") is not None,
         session=_claude_code_session(metadata.get("user_id")) if type(metadata) is dict else "",
@@ -165,6 +171,7 @@ def _responses(document: dict[str, Any], size: int) -> Call:
     else:
         raise LocalError(f"input must be a string or a list of items, not {name_of(given)}", field="input")
     text = _object(_object(document, "text"), "format", "text.")
+    tool_result = str(last.get("type")).endswith("_call_output")
     conversation = document.get("conversation")
     return _call(
         "responses",
@@ -175,7 +182,8 @@ def _responses(document: dict[str, Any], size: int) -> Call:
         count=count,
         limit=_limit(document, "max_output_tokens"),
         tools=bool(_tools(document, "tools")) or seen.tools,
-        tool_result=str(last.get("type")).endswith("_call_output"),
+        tool_result=tool_result,
+        tool=results.responses(given) if tool_result and type(given) is list else "",
         reasoning=_reasons(document.get("reasoning")),
         schema=text.get("type") in _SCHEMA,
         session=_session(conversation.get("id") if type(conversation) is dict else conversation)
@@ -237,6 +245,7 @@ def _call(
     includes_usage: bool = False,
     stream_options: bool = False,
     choices: int = 1,
+    tool: str = "",
 ) -> Call:
     model = document.get("model")
     if type(model) is not str or not 0 < len(model) <= MODEL_CHARS_MAX:
@@ -261,6 +270,7 @@ def _call(
         seen.sealed,
         opening(format, document),
         choices,
+        tool,
     )
 
 

@@ -184,7 +184,7 @@ class StreamWriter:
         fragment = event.fragment if block.arguments else event.fragment.lstrip()
         if not fragment:
             return
-        if not block.arguments and fragment[0] != "{":
+        if not block.arguments and fragment[0] != "{" and not self._envelope.raw_arguments:
             raise RemoteError("arguments of a tool call are not a JSON object", code="upstream_invalid")
         block.arguments.append(fragment)
         self._held += len(fragment)
@@ -303,7 +303,7 @@ class StreamWriter:
 
     def _is_whole(self, call: _Block) -> bool:
         """Whether a call that has ended may be closed; not yet, where only the finish can tell if it was cut off."""
-        if call.judged:
+        if call.judged or self._envelope.raw_arguments:
             return True
         arguments = "".join(call.arguments)
         try:

@@ -1,0 +1,80 @@
+"""What has to be written because time has passed: grants that come again, lapse, and are closed. Pure."""
+
+from collections.abc import Iterator
+
+from interlock.credits.book import Account, Lot, Standing
+from interlock.credits.burning import NEVER_NS
+from interlock.credits.records import Event, Expired, Lapsing, Recurred
+from interlock.credits.usage import GRACE_NS, Reckoned
+
+NOTICES_NS = (60_000_000_000, 2_000_000_000, 0)
+"""How long before a period's end the most that it can have left is written down. What is used after the last notice is
+missing from the capacity until the next; workers that find none at the end count on nothing of the whole grant."""
+AGAIN_NS = 500_000_000
+"""How often it is looked whether calls that were admitted before an end are still open."""
+
+
+def due_ns(account: Account, now_ns: int) -> int:
+    """When something has to be written of the account."""
+    return min((_due_ns(one, lot, now_ns) for one in account.grants.values() for lot in one.lots), default=NEVER_NS)
+
+
+def _due_ns(one: Standing, lot: Lot, now_ns: int) -> int:
+    if lot.until_ns == NEVER_NS:
+        return NEVER_NS
+    if one.granted.applies == "invoices":
+        return lot.until_ns
+    if (notice_ns := _next_notice_ns(lot)) is not None:
+        return notice_ns
+    if lot is one.lots[-1] and _comes_again(one, lot):
+        return lot.until_ns
+    return max(lot.until_ns + GRACE_NS, now_ns + AGAIN_NS)
+
+
+def due(account: Account, reckoned: Reckoned | None, now_ns: int) -> Iterator[Event]:
+    """What has to be written now. What is written then may make more due: look again until there is nothing.
+
+    Args:
+        reckoned: of an account whose calls burn it.
+    """
+    for one in account.grants.values():
+        if one.lots and (lot := one.lots[-1]).until_ns <= now_ns and _comes_again(one, lot):
+            yield Recurred(
+                grant=one.granted.id, period=lot.period + 1, at_ns=lot.until_ns, amount_nanousd=one.grant.amount
+            )
+        elif one.granted.applies == "invoices":
+            yield from _closed_at_once(one, now_ns)
+        elif reckoned is not None:
+            yield from _lapsed(one, reckoned, now_ns)
+
+
+def _next_notice_ns(lot: Lot) -> int | None:
+    moments = (lot.until_ns - notice_ns for notice_ns in NOTICES_NS)
+    return next((moment for moment in moments if lot.lapse is None or lot.lapsed_ns < moment), None)
+
+
+def _comes_again(one: Standing, lot: Lot) -> bool:
+    return one.grant.recurrence is not None and lot.until_ns < one.grant.ends_ns
+
+
+def _closed_at_once(one: Standing, now_ns: int) -> Iterator[Event]:
+    """Only records burn it, so what is left at the end is known at the end."""
+    lot = one.lots[0] if one.lots else None
+    if lot is not None and lot.until_ns <= now_ns:
+        rolled = one.grant.rolled_over(lot.balance) if _comes_again(one, lot) else 0
+        left = lot.balance - rolled
+        yield Expired(grant=one.granted.id, period=lot.period, forfeited_nanousd=left, rolled_nanousd=rolled)
+
+
+def _lapsed(one: Standing, reckoned: Reckoned, now_ns: int) -> Iterator[Event]:
+    id = one.granted.id
+    forfeited = {end.period: end.forfeited for end in reckoned.state.ends if end.grant == id}
+    for lot in one.lots:
+        if lot.period in forfeited and lot.until_ns <= reckoned.closed_ns:
+            yield Expired(grant=id, period=lot.period, forfeited_nanousd=forfeited[lot.period])
+            return  # what follows burned after it: next time
+        notice_ns = _next_notice_ns(lot)
+        if notice_ns is not None and notice_ns <= now_ns:
+            balance = reckoned.state.balances.get(id, 0)
+            left = balance - (one.grant.rolled_over(balance) if _comes_again(one, lot) else 0)
+            yield Lapsing(grant=id, period=lot.period, left_nanousd=max(forfeited.get(lot.period, left), 0))

@@ -1,0 +1,185 @@
+"""What was metered, added up as a bill has it: by bucket, model and kind, with who it is of. Pure.
+
+Entries go in one by one and are not kept, but for those whose figures are not sure (lost, estimated, counted): a bill
+can say what these were. Quantities are exclusive of one another; nano-USD sum to what entries sum to.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from interlock.errors import LocalError
+from interlock.instants import rfc3339
+from interlock.ledger import KINDS, REQUESTS, Metered, shares
+from interlock.reconciling.names import Name
+from interlock.units import TOKENS_PER_PRICE
+
+Bucket = tuple[int, int]
+"""Start and end, exclusive, in nanoseconds."""
+Group = tuple[str, str, str]
+"""Tenant, deployment and provider: who a part of a difference is booked to."""
+
+USAGE_KINDS = frozenset((*KINDS, REQUESTS, ""))
+UNSURE_MAX = 200_000
+UNSURE = frozenset(("estimated", "counted"))
+"""Sources of figures that no provider told."""
+
+
+class Buckets:
+    """The periods of a statement, none within another: the widest stand for those they hold."""
+
+    def __init__(self, periods: Iterable[Bucket]) -> None:
+        """Raises: LocalError: two of them overlap, and neither holds the other."""
+        found: list[Bucket] = []
+        for starts_ns, ends_ns in sorted(set(periods), key=lambda one: (one[0], -one[1])):
+            if found and starts_ns < found[-1][1]:
+                if ends_ns > found[-1][1]:
+                    raise LocalError(
+                        f"the periods {_shown(found[-1])} and {_shown((starts_ns, ends_ns))} overlap: give files of "
+                        "one width, or of widths that fit into each other",
+                        field="file",
+                    )
+                continue
+            found.append((starts_ns, ends_ns))
+        self.all = found
+        self._starts = [one[0] for one in found]
+        widths = {ends_ns - starts_ns for starts_ns, ends_ns in found}
+        self._width = widths.pop() if len(widths) == 1 else 0
+
+    def of(self, at_ns: int) -> Bucket:
+        """The bucket that a moment is in; where the export has none, one as wide as the others, or the gap."""
+        place = bisect_right(self._starts, at_ns) - 1
+        if place >= 0 and at_ns < self.all[place][1]:
+            return self.all[place]
+        if not self.all:
+            return (0, 1)
+        if self._width:
+            start = self.all[0][0] + (at_ns - self.all[0][0]) // self._width * self._width
+            return (start, start + self._width)
+        before = self.all[place][1] if place >= 0 else 0
+        return (before, self.all[place + 1][0] if place + 1 < len(self.all) else max(at_ns, before) + 1)
+
+
+_FIGURES = (
+    *("quantity", "nanousd", "numerator", "metered", "metered_numerator"),
+    *("unsure", "unpriced", "adjustments"),
+)
+
+
+@dataclass(slots=True)
+class Sum:
+    """What entries of one key come to."""
+
+    quantity: int = 0
+    nanousd: int = 0
+    """As booked."""
+    numerator: int = 0
+    """Exact, before each entry's division: 1e-15 USD. An adjustment has no finer figure than its nano-USD."""
+    metered: int = 0
+    """Of `quantity`, what attempts have that have a price."""
+    metered_numerator: int = 0
+    unsure: int = 0
+    """Of `quantity`, what is of such attempts."""
+    unpriced: int = 0
+    """Attempts without an amount."""
+    adjustments: int = 0
+    """Entries of earlier bills, each in whole nano-dollars."""
+    groups: dict[Group, list[int]] = field(default_factory=dict)
+    """Quantity and nano-USD of each."""
+
+    def add(self, other: "Sum") -> None:
+        """Take another in."""
+        for name in _FIGURES:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for group, (quantity, nanousd) in other.groups.items():
+            mine = self.groups.setdefault(group, [0, 0])
+            mine[0] += quantity
+            mine[1] += nanousd
+
+
+Key = tuple[Bucket, Name, str]
+"""Bucket, name and kind."""
+
+
+class Books:
+    """The sums of a window."""
+
+    def __init__(self, buckets: Buckets) -> None:
+        self._buckets = buckets
+        self.sums: dict[Key, Sum] = {}
+        self.unsure: dict[tuple[Bucket, Name], list[Metered]] = {}
+        """Lost, estimated and counted attempts."""
+        self.open: dict[Bucket, int] = {}
+        """Attempts that are not settled: nothing is known of them yet."""
+        self.late: set[tuple[Bucket, Name]] = set()
+        """Where a call ended after the bucket in which it was opened."""
+        self.calls: dict[Name, int] = {}
+        self._unsure = 0
+
+    def add(self, entry: Metered) -> None:
+        """Take one entry in. Raises: LocalError: too many that are not sure."""
+        bucket = self._buckets.of(entry.at_ns)
+        if entry.state == "open":
+            self.open[bucket] = self.open.get(bucket, 0) + 1
+        elif entry.adjusted is not None:
+            self._adjustment(entry, bucket)
+        else:
+            name = (entry.model, entry.upstream_model)
+            self.calls[name] = self.calls.get(name, 0) + 1
+            self._attempt(entry, entry.usage, entry.amount_nanousd, 1)
+            if entry.settled_at_ns >= bucket[1]:
+                self.late.add((bucket, name))
+            if entry.source in UNSURE:
+                self._unsure += 1
+                if self._unsure > UNSURE_MAX:
+                    raise LocalError(f"more than {UNSURE_MAX} estimated calls: take a shorter time", field="since")
+                self.unsure.setdefault((bucket, name), []).append(entry)
+
+    def resolve(self, entry: Metered, usage: Mapping[str, int], amount_nanousd: int | None) -> None:
+        """Have an unsure attempt's figures be others, which are sure."""
+        self._attempt(entry, entry.usage, entry.amount_nanousd, -1)
+        self._attempt(entry._replace(source="billed"), dict(usage), amount_nanousd, 1)
+
+    def _attempt(self, entry: Metered, usage: dict[str, int], amount_nanousd: int | None, sign: int) -> None:
+        bucket, name = self._buckets.of(entry.at_ns), (entry.model, entry.upstream_model)
+        group, unsure = (entry.tenant, entry.deployment, entry.provider), entry.source in UNSURE
+        unpriced = amount_nanousd is None
+        parts = shares(usage, entry.price, amount_nanousd)
+        if parts:
+            parts.append((REQUESTS, 1, 0, 0))
+        for kind, quantity, numerator, nanousd in parts:
+            mine = self._at(bucket, name, kind)
+            mine.quantity += sign * quantity
+            mine.nanousd += sign * nanousd
+            mine.numerator += sign * numerator
+            if not unpriced:
+                mine.metered += sign * quantity
+                mine.metered_numerator += sign * numerator
+            mine.unsure += sign * unsure * quantity
+            mine.unpriced += sign * (unpriced and kind != REQUESTS)
+            who = mine.groups.setdefault(group, [0, 0])
+            who[0] += sign * quantity
+            who[1] += sign * nanousd
+
+    def _adjustment(self, entry: Metered, bucket: Bucket) -> None:
+        change = entry.adjusted
+        assert change is not None
+        kind = next(iter(change.usage), "")
+        if kind not in USAGE_KINDS:  # a tax, a credit: of the period that the bill gave it
+            bucket = (change.period_start_ns, change.period_end_ns)
+        quantity, nanousd = change.usage.get(kind, 0), change.amount_nanousd or 0
+        mine = self._at(bucket, (entry.model, ""), kind)
+        mine.quantity += quantity
+        mine.nanousd += nanousd
+        mine.numerator += nanousd * TOKENS_PER_PRICE
+        mine.adjustments += 1
+        who = mine.groups.setdefault((entry.tenant, entry.deployment, entry.provider), [0, 0])
+        who[0] += quantity
+        who[1] += nanousd
+
+    def _at(self, bucket: Bucket, name: Name, kind: str) -> Sum:
+        return self.sums.setdefault((bucket, name, kind), Sum())
+
+
+def _shown(bucket: Bucket) -> str:
+    return f"{rfc3339(bucket[0])} to {rfc3339(bucket[1])}"

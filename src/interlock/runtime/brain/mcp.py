@@ -1,0 +1,193 @@
+"""Tools of other servers, behind the gateway's door: listed and called over MCP at the data port's `/mcp`.
+
+A session's token opens the door for the tools that its agent names, and no others. What a server says of a tool's
+effect is believed as far as running it again goes (`readOnlyHint`, `idempotentHint`); a tool that says nothing runs
+once. A server that dies, floods or answers nonsense costs the call that met it. The SDK is imported when it is needed.
+"""
+
+import asyncio
+import fnmatch
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from interlock.clock import Clock
+from interlock.errors import InterlockError, RemoteError
+from interlock.runtime.brain.tools.ports import Done, Tool, Use
+from interlock.runtime.sessions.event import Agent, Effect
+from interlock.runtime.sessions.state import State
+
+LIST_S = 20.0
+CALL_S = 120.0
+TOOLS_MAX = 128
+DESCRIPTION_CHARS_MAX = 4096
+SCHEMA_BYTES_MAX = 32 * 1024
+RESULT_BYTES_MAX = 1 << 20
+KEPT_S = 60.0
+"""How long a list of tools is believed."""
+KEY_META = "dev.interlock/idempotency-key"
+NAME_META = "dev.interlock/tool"
+"""In `_meta` of a listed tool: `server.tool`, by the server's own name for it."""
+_TRIES = 2
+_log = logging.getLogger(__name__)
+Mint = Callable[[str, State, Literal["inference", "mcp"]], str]
+
+
+def patterns_of(agent: Agent) -> tuple[str, ...]:
+    """The `server.tool` patterns among an agent's tools.
+
+    >>> patterns_of(Agent(tools=("shell", "mcp(github.*)")))
+    ('github.*',)
+    """
+    return tuple(name[4:-1] for name in agent.tools if name.startswith("mcp(") and name.endswith(")"))
+
+
+class Behind:
+    """The door, for the sessions of one process. See `toolbox.Door`."""
+
+    def __init__(self, url: str, mint: Mint, clock: Clock) -> None:
+        """`url`: of the data port, without a path."""
+        self._url, self._mint, self._clock = f"{url.rstrip('/')}/mcp", mint, clock
+        self._kept: dict[str, tuple[int, Sequence[Tool]]] = {}
+
+    async def tools(self, session: str, state: State) -> Sequence[Tool]:
+        patterns = patterns_of(state.agent)
+        if not patterns:
+            return ()
+        now_ns = self._clock.monotonic_ns()
+        self._kept = {name: kept for name, kept in self._kept.items() if now_ns - kept[0] < KEPT_S * 1e9}
+        if session not in self._kept:
+            self._kept[session] = (now_ns, await self._listed(session, state, patterns))
+        return self._kept[session][1]
+
+    async def _listed(self, session: str, state: State, patterns: tuple[str, ...]) -> Sequence[Tool]:
+        token = self._mint(session, state, "mcp")
+        async with _mapped(), asyncio.timeout(LIST_S), self._client(token, LIST_S) as client:
+            result = await client.list_tools()
+        found = [_tool(self, state, item) for item in result.tools[: TOOLS_MAX * 8]]
+        return [
+            tool
+            for tool in found
+            if tool is not None and any(fnmatch.fnmatchcase(tool.asks_as[4:-1], pattern) for pattern in patterns)
+        ][:TOOLS_MAX]
+
+    async def call(self, tool: "RemoteTool", arguments: dict[str, Any], use: Use) -> Done:
+        """Call it; for `RemoteTool`."""
+        time_s = min(CALL_S, use.time_s)
+        token = self._mint(use.session, tool.state, "mcp")
+        async with _mapped(), asyncio.timeout(time_s + 5), self._client(token, time_s) as client:
+            result = await client.call_tool(tool.name, arguments, meta={KEY_META: use.key})
+        return Done(outcome="error" if result.is_error else "ok", content=_content(result))
+
+    @asynccontextmanager
+    async def _client(self, token: str, time_s: float) -> AsyncIterator[Any]:
+        import httpx2
+        from mcp import Client
+        from mcp.client.streamable_http import streamable_http_client
+
+        headers = {"authorization": f"Bearer {token}"}
+        async with httpx2.AsyncClient(headers=headers, timeout=time_s, trust_env=False) as http:
+            transport = streamable_http_client(self._url, http_client=http)
+            async with Client(transport, read_timeout_seconds=time_s) as client:
+                yield client
+
+
+@dataclass(slots=True, kw_only=True)
+class RemoteTool:
+    """One tool of another server. See `ports.Tool`."""
+
+    door: Behind
+    state: State
+    name: str
+    asks_as: str
+    description: str
+    schema: dict[str, Any]
+    effect: Effect
+
+    def check(self, arguments: dict[str, Any]) -> str:
+        """Its server checks them; what is checked here is that they are one object."""
+        return ""
+
+    async def run(self, arguments: dict[str, Any], use: Use) -> Done:
+        """Call it; what may be repeated is, once, with the same key."""
+        for left in reversed(range(1 if self.effect == "once" else _TRIES)):
+            try:
+                return await self.door.call(self, arguments, use)
+            except RemoteError as error:
+                _log.warning("the tool %s could not be called: %s", self.asks_as, error)
+                if self.effect == "once" and error.code != "upstream_error":
+                    text = f"Unknown outcome: {error.message}. It may have happened, or not; it was not repeated."
+                    return Done(outcome="unknown", content=text.encode())
+                if not left:
+                    return Done(outcome="error", content=f"The tool could not be called: {error.message}".encode())
+        raise AssertionError("the last try returned")
+
+
+def _tool(door: Behind, state: State, item: Any) -> RemoteTool | None:
+    """A listed tool; None: it is none that a model can be shown."""
+    schema = item.input_schema or {}
+    if len(msgspec.json.encode(schema)) > SCHEMA_BYTES_MAX:
+        _log.warning("the tool %s is left out: its schema is larger than %d bytes", item.name, SCHEMA_BYTES_MAX)
+        return None
+    own = (item.meta or {}).get(NAME_META)
+    name = own if isinstance(own, str) else item.name.replace("__", ".", 1)
+    return RemoteTool(
+        door=door,
+        state=state,
+        name=item.name,
+        asks_as=f"mcp({name})",
+        description=(item.description or "")[:DESCRIPTION_CHARS_MAX],
+        schema=schema,
+        effect=_effect(item.annotations),
+    )
+
+
+def _effect(annotations: Any) -> Effect:
+    if annotations is not None and annotations.read_only_hint:
+        return "pure"
+    return "idempotent" if annotations is not None and annotations.idempotent_hint else "once"
+
+
+def _content(result: Any) -> bytes:
+    """A result's text; what is not text is named. Where there is only structured content, that."""
+    pieces: list[bytes] = []
+    for block in result.content:
+        text = getattr(block, "text", None)
+        if isinstance(text, str):
+            pieces.append(text.encode(errors="replace"))
+        else:
+            mime = getattr(block, "mime_type", "") or ""
+            pieces.append(f"[{block.type} {mime}: not shown]".encode())
+    structured: Mapping[str, Any] | None = result.structured_content
+    if not pieces and structured is not None:
+        pieces.append(msgspec.json.encode(structured))
+    content = b"\n".join(pieces)
+    if len(content) <= RESULT_BYTES_MAX:
+        return content
+    return content[:RESULT_BYTES_MAX] + f"\n[{len(content) - RESULT_BYTES_MAX} more bytes left out]".encode()
+
+
+@asynccontextmanager
+async def _mapped() -> AsyncIterator[None]:
+    """Whatever the SDK raises, as ours: an answer of the server's that is an error is `upstream_error`, anything else
+    `upstream_closed`, of which nobody knows how far the call came."""
+    try:
+        yield
+    except InterlockError:
+        raise
+    except TimeoutError as error:
+        raise RemoteError("the server did not answer in time", code="upstream_timeout") from error
+    except Exception as error:
+        from mcp import MCPError
+        from mcp_types import CONNECTION_CLOSED, REQUEST_TIMEOUT
+
+        leaf: BaseException = error
+        while isinstance(leaf, BaseExceptionGroup):
+            leaf = leaf.exceptions[0]
+        answered = isinstance(leaf, MCPError) and leaf.code not in (CONNECTION_CLOSED, REQUEST_TIMEOUT)
+        text = " ".join(str(leaf).split())[:300] or type(leaf).__name__
+        raise RemoteError(text, code="upstream_error" if answered else "upstream_closed") from error

@@ -1,0 +1,34 @@
+"""What a person is shown of a session before they answer for it."""
+
+import pytest
+
+from interlock.cli.watching import ARGUMENTS_CHARS_MAX, NO_TOOLS, Watch
+
+
+def answered(call_id: str, arguments: str) -> dict[str, object]:
+    call = {"type": "call", "id": call_id, "name": "shell", "arguments": arguments}
+    return {"type": "model.answered", "parts": [call]}
+
+
+def test_who_is_asked_sees_all_of_the_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    watch = Watch("table", answers=False)
+    arguments = '{"command":"' + "echo " * ARGUMENTS_CHARS_MAX + 'x; rm -rf ."}'
+    watch.tell(answered("c1", arguments))
+    watch.tell({"type": "approval.asked", "call_id": "c1", "tool": "shell", "why": "a rule", "approval": "apr_1"})
+    assert arguments in capsys.readouterr().out
+    watch.tell({"type": "tool.started", "call_id": "c1", "attempt": 1})
+    assert len(capsys.readouterr().out) < ARGUMENTS_CHARS_MAX + 10
+
+
+def test_what_would_move_the_cursor_is_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+    watch = Watch("table", answers=False)
+    watch.tell(answered("c1", '{"command":"rm x \x1b[2K\x1b[1Gls"}'))
+    watch.tell({"type": "approval.asked", "call_id": "c1", "tool": "shell", "why": "\x1b[8m", "approval": "apr_1"})
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("needs", "told"), [("capability: tools", True), ("capability: schema", True), ("x", False)])
+def test_a_model_without_tools_is_explained(needs: str, told: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    failed = {"type": "model.failed", "code": "no_candidate", "message": f"nobody for this call: local: {needs}"}
+    Watch("table", answers=False).tell(failed)
+    assert (NO_TOOLS in capsys.readouterr().out) is told

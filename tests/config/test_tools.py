@@ -1,0 +1,131 @@
+"""[tools]: what a good table becomes, and mistakes, none of which shows a secret."""
+
+from pathlib import Path
+
+import pytest
+
+from interlock.config import parse
+from interlock.credentials import Credential
+from interlock.door import Allow, OAuth, Tools, ToolServer
+from interlock.errors import ConfigError
+
+BASE = """default_tier = "main"
+[deployments.d]
+provider = "openai"
+base_url = "http://127.0.0.1:9/v1"
+model = "m"
+formats = ["chat"]
+price = "free"
+[tiers]
+main = ["d"]
+"""
+SERVER = '[[tools.servers]]\nname = "a"\nurl = "http://a/mcp"\nallow = [{}]\n'
+
+
+def tools(text: str, env: dict[str, str] | None = None) -> Tools:
+    return parse(BASE + text, file="f", folder=Path("/etc/interlock"), env=env or {}).config.tools
+
+
+def problems(text: str) -> str:
+    with pytest.raises(ConfigError) as error:
+        tools(text)
+    return "\n".join(error.value.problems)
+
+
+def test_without_a_table_there_are_none() -> None:
+    assert tools("") == Tools()
+
+
+def test_a_server_with_all_there_is() -> None:
+    found = tools(
+        """[tools]
+first_seen = "ask"
+origins = ["https://console.example"]
+[[tools.servers]]
+name = "github"
+url = "https://mcp.example/mcp"
+header = "x-api-key"
+prefix = "gh_"
+timeout_s = 5
+result_bytes = 4096
+allow = [{ tenants = ["acme"], principals = "ada*", tools = ["read_*", "list"] }, {}]
+[tools.servers.oauth]
+grant = "token_exchange"
+token_url = "https://id.example/token"
+client_id = "interlock"
+client_secret = { env = "CLIENT" }
+audience = "github"
+scope = "repo"
+subject = { file = "users/{tenant}/{principal}" }
+[[tools.servers]]
+name = "files"
+command = ["python3", "-m", "files", "-m"]
+read = ["/srv/files"]
+env = { ROOT = "/srv/files" }
+allow = [{}]
+""",
+        {"CLIENT": "x"},
+    )
+    assert found.first_seen == "ask" and found.origins == ("https://console.example",)
+    github, files = found.servers
+    assert github == ToolServer(
+        name="github",
+        url="https://mcp.example/mcp",
+        header="x-api-key",
+        prefix="gh_",
+        timeout_s=5.0,
+        result_bytes=4096,
+        allow=(Allow(tenants=("acme",), principals=("ada*",), tools=("read_*", "list")), Allow()),
+        oauth=OAuth(
+            grant="token_exchange",
+            token_url="https://id.example/token",
+            client_id="interlock",
+            client_secret=Credential(env="CLIENT"),
+            audience="github",
+            scope="repo",
+            subject=Credential(file="/etc/interlock/users/{tenant}/{principal}"),
+        ),
+    )
+    assert github.per_principal and not files.per_principal
+    assert files.command == ("python3", "-m", "files", "-m") and files.read == ("/srv/files",)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[[tools.servers]]\nname = "a"\nurl = "http://a/mcp"\n', "tools.servers[0].allow: nothing here"),
+        ('[[tools.servers]]\nurl = "http://a/mcp"\nallow = [{}]\n', "tools.servers[0].name: nothing here"),
+        ('[[tools.servers]]\nname = "a__b"\nurl = "http://a/mcp"\nallow = [{}]\n', "tools.servers[0].name"),
+        ('[[tools.servers]]\nname = "a"\nallow = [{}]\n', "expected one of `url` and `command`"),
+        (SERVER + 'command = ["x"]\n', "expected one of `url` and `command`"),
+        (SERVER + SERVER, '"a" names two servers'),
+        (SERVER + 'prefix = ""\n' + SERVER.replace('"a"', '"b"') + 'prefix = ""\n', "another server has the same"),
+        (SERVER + 'prefix = "a.b"\n', "tools.servers[0].prefix"),
+        (SERVER + 'header = "host"\n', "tools.servers[0].header"),
+        (SERVER + 'header = "a: b\\nc: d"\n', "tools.servers[0].header"),
+        (SERVER + 'read = ["/srv"]\n', "is for a server with a `command`"),
+        (SERVER + "allow_all = true\n", "unknown key"),
+        (SERVER + 'credential = "ghp_0123456789abcdef"\n', "found a literal (not shown)"),
+        (SERVER + 'credential = { env = "A" }\n[tools.servers.oauth]\n', "tools.servers[0]"),
+        (SERVER + '[tools.servers.oauth]\ntoken_url = "http://t"\nclient_id = "c"\n', "oauth.client_secret: nothing"),
+        (
+            SERVER + '[tools.servers.oauth]\ngrant = "token_exchange"\ntoken_url = "http://t"\nclient_id = "c"\n'
+            'client_secret = { env = "A" }\n',
+            "oauth.subject: nothing",
+        ),
+        (SERVER.replace("http://a", "http://u:hunter2-secret@a"), "it holds a password"),
+        (
+            '[[tools.servers]]\nname = "a"\ncommand = ["x"]\nallow = [{}]\ncredential = { env = "A" }\n',
+            "given no secret",
+        ),
+        ('[[tools.servers]]\nname = "a"\ncommand = ["x"]\nallow = [{}]\nread = ["srv"]\n', "an absolute path"),
+        ('[[tools.servers]]\nname = "a"\ncommand = "x"\nallow = [{}]\n', "an array of 1 to 64 words"),
+        ('[tools]\norigins = ["https://a/path"]\n', "tools.origins[0]"),
+        ('[tools]\nfirst_seen = "yes"\n', "tools.first_seen"),
+        ("[tools]\nservers = 3\n", "tools.servers"),
+    ],
+)
+def test_a_mistake_is_named_and_no_secret_shown(text: str, words: str) -> None:
+    found = problems(text)
+    assert words in found
+    assert "hunter2" not in found and "ghp_0123" not in found

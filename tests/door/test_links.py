@@ -1,0 +1,238 @@
+"""Connections to upstreams: programs that lie, flood, die and hang, and how many are kept."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import MCPError
+from tests.door.rogue import rogue
+
+from interlock.clock import SystemClock
+from interlock.credentials import Credential
+from interlock.door import links as module
+from interlock.door.broker import Broker
+from interlock.door.link import Era, Link
+from interlock.door.links import Links
+from interlock.door.redaction import Redactor
+from interlock.door.settings import Allow, ToolServer
+from interlock.errors import InterlockError, LocalError, RemoteError, TransientError
+from interlock.identity import Bearer
+
+ADA, BOB = (Bearer(key_id="k", tenant="acme", principal=name) for name in ("ada", "bob"))
+PYTHON = (sys.executable, "-u", "-c")
+READ = tuple(dict.fromkeys((sys.prefix, sys.base_prefix)))
+HELLO = """
+import json, sys, time, os
+def say(**message): print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
+def ask():
+    line = sys.stdin.readline()
+    if not line: sys.exit(0)
+    return json.loads(line)
+def hello():
+    while True:
+        message = ask()
+        if message["method"] == "initialize":
+            say(id=message["id"], result={"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
+                                          "serverInfo": {"name": "p", "version": "1"}})
+        elif message["method"] == "notifications/initialized": return
+        elif "id" in message: say(id=message["id"], error={"code": -32601, "message": "no"})
+"""
+
+
+class Ear:
+    """What was said to it."""
+
+    def __init__(self) -> None:
+        self.notices: list[tuple[str, Any]] = []
+
+    async def notified(self, link: Link, method: str, params: Mapping[str, Any]) -> None:
+        self.notices.append((method, params))
+
+    async def asked(self, link: Link, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        raise MCPError(code=-32601, message="nobody")
+
+
+def program(script: str, **more: Any) -> ToolServer:
+    made: dict[str, Any] = {"name": "p", "timeout_s": 5.0, "result_bytes": 4096} | more
+    return ToolServer(allow=(Allow(),), command=(*PYTHON, HELLO + script), read=READ, **made)
+
+
+@asynccontextmanager
+async def house(hidden: Path, redactor: Redactor | None = None) -> AsyncIterator[Links]:
+    links = Links(Broker(redactor or Redactor(), SystemClock()), hidden, asyncio.get_running_loop().time)
+    try:
+        yield links
+    finally:
+        await links.close()
+
+
+async def kept(
+    links: Links, server: ToolServer, bearer: Bearer = ADA, *, era: Era = "handshake", ear: Any = None
+) -> Link:
+    return await links.kept(server, bearer.principal, bearer, ear or Ear(), era, {})
+
+
+def test_a_program_is_asked_and_ends_with_its_connection(tmp_path: Path) -> None:
+    script = (
+        "hello()\nwhile True:\n    m = ask()\n    if 'id' in m: say(id=m['id'], result={'pid': os.getpid(), 'm': m})"
+    )
+
+    async def main() -> None:
+        async with house(tmp_path) as links:
+            link = await kept(links, program(script))
+            result = await link.request("tools/call", {"name": "x", "arguments": {"a": None}, "_meta": {"k": 1}})
+            assert result["m"]["params"]["arguments"] == {"a": None}
+            assert await kept(links, program(script)) is link, "the same holder has the same connection"
+            assert await kept(links, program(script), BOB) is not link
+            await links.end("ada")
+            assert not link.live
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "words"),
+    [
+        ("sys.exit(3)", TransientError, "tool server p"),
+        ("hello()\nask()\nsys.exit(3)", TransientError, "ended while it was asked"),
+        ("hello()\nm = ask()\nprint('x' * 200_000, flush=True)\ntime.sleep(60)", TransientError, "ended while"),
+        (
+            "hello()\nask()\nwhile True: say(method='notifications/message', params={'level': 'info', 'data': 1})",
+            TransientError,
+            "ended while",
+        ),
+        ("hello()\nask()\ntime.sleep(60)", RemoteError, "did not answer in time"),
+        ("hello()\nwhile True: print('no json', flush=True)", InterlockError, "tool server p"),
+    ],
+    ids=["dies at once", "dies when asked", "one endless line", "a flood", "hangs", "babbles"],
+)
+def test_a_program_that_misbehaves_is_an_error_of_its_own(
+    tmp_path: Path, script: str, error: type[Exception], words: str
+) -> None:
+    async def main() -> None:
+        async with house(tmp_path) as links:
+            with pytest.raises(error, match=words):
+                link = await kept(links, program(script, timeout_s=2.0))
+                await link.request("tools/call", {"name": "x"})
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_what_was_logged_and_told_holds_no_secret(tmp_path: Path) -> None:
+    script = """hello()
+while True:
+    m = ask()
+    say(method="notifications/message", params={"level": "info", "data": {"k": ["hush-12345678"]}})
+    hush = "hush-12345678"
+    if m.get("params", {}).get("name") == "bad": say(id=m["id"], error={"code": 1, "message": hush, "data": hush})
+    elif "id" in m: say(id=m["id"], result={"content": [{"type": "text", "text": "x " + hush}], hush: 1})
+"""
+
+    async def main() -> None:
+        redactor, ear = Redactor(), Ear()
+        redactor.learn("hush-12345678")
+        async with house(tmp_path, redactor) as links:
+            link = await kept(links, program(script), ear=ear)
+            assert "hush" not in repr(await link.request("tools/call", {"name": "good"}))
+            with pytest.raises(MCPError) as told:
+                await link.request("tools/call", {"name": "bad"})
+            assert "hush" not in repr((told.value.error, str(told.value)))
+            assert ear.notices and "hush" not in repr(ear.notices)
+
+    asyncio.run(main())
+
+
+def test_a_failure_rests_for_its_own_principal(tmp_path: Path) -> None:
+    async def main() -> None:
+        with rogue() as wild:
+            (tmp_path / "ada").write_text("subject-of-ada")
+            server = ToolServer(
+                name="w",
+                allow=(Allow(),),
+                url=wild.url,
+                credential=Credential(file=str(tmp_path / "{principal}")),
+            )
+            async with house(tmp_path / "data") as links:
+                with pytest.raises(TransientError, match="credential_missing"):
+                    await kept(links, server, BOB)
+                with pytest.raises(TransientError, match=r"credential_missing.*tried again in"):
+                    await kept(links, server, BOB)
+                await kept(links, server, ADA)
+                (tmp_path / "bob").write_text("short")
+                await asyncio.sleep(module.BACKOFF_S_MIN)
+                with pytest.raises(TransientError, match="shorter than"):
+                    await kept(links, server, BOB)
+                assert len(wild.seen) > 0 and all("bob" not in repr(one) for one in wild.seen)
+
+    asyncio.run(main())
+
+
+def test_no_more_are_kept_than_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LINKS_MAX", 2)
+
+    async def main() -> None:
+        with rogue() as wild:
+            server = ToolServer(name="w", allow=(Allow(),), url=wild.url)
+            who = [Bearer(key_id="k", tenant="acme", principal=f"p{n}") for n in range(4)]
+            async with house(tmp_path) as links:
+                first, second = [await kept(links, server, bearer) for bearer in who[:2]]
+                second.calls.append("busy")
+                third = await kept(links, server, who[2])
+                assert not first.live and second.live, "the one that nobody uses made room"
+                third.calls.append("busy")
+                with pytest.raises(LocalError, match="in use"):
+                    await kept(links, server, who[3])
+
+    asyncio.run(main())
+
+
+def test_idle_ones_are_closed_but_not_who_waits_for_news(tmp_path: Path) -> None:
+    async def main() -> None:
+        with rogue() as wild:
+            server, now = ToolServer(name="w", allow=(Allow(),), url=wild.url), [0.0]
+            tell: Callable[[], float] = lambda: now[0]  # noqa: E731 - a clock of one line
+            links = Links(Broker(Redactor(), SystemClock()), tmp_path, tell)
+            idle, waits = await kept(links, server, ADA), await kept(links, server, BOB)
+            waits.kept = True
+            now[0] = module.IDLE_S + 1
+            await links.sweep()
+            assert not idle.live and waits.live
+            assert any(method == "DELETE" for method, _, _ in wild.seen), "the upstream is told"
+            await links.close()
+            assert not waits.live
+
+    asyncio.run(main())
+
+
+def test_either_revision_is_spoken_with_who_speaks_it(tmp_path: Path) -> None:
+    script = """
+while True:
+    m = ask()
+    version = m.get("params", {}).get("_meta", {}).get("io.modelcontextprotocol/protocolVersion")
+    if "id" not in m: pass
+    elif version is None:
+        say(id=m["id"], error={"code": -32022, "message": "no", "data": {"supported": ["2026-07-28"]}})
+    elif m["method"] == "server/discover":
+        say(id=m["id"], result={"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}})
+    else: say(id=m["id"], result={"meta": m["params"]["_meta"]})
+"""
+
+    async def main() -> None:
+        async with house(tmp_path) as links:
+            old = await kept(links, program("hello()\ntime.sleep(60)"), era="stateless")
+            assert old.era == "handshake"
+            new = await kept(links, program(script), BOB, era="handshake")
+            assert new.era == "stateless"
+            passed = {"progressToken": 1, "mine": 2, "io.modelcontextprotocol/clientInfo": {"name": "client"}}
+            meta = (await new.request("tools/call", {"name": "x", "_meta": passed}, capabilities={"sampling": {}}))[
+                "meta"
+            ]
+            assert meta["mine"] == 2 and "progressToken" not in meta
+            assert meta["io.modelcontextprotocol/clientInfo"]["name"] == "interlock"
+            assert meta["io.modelcontextprotocol/clientCapabilities"] == {"sampling": {}}
+
+    asyncio.run(main())

@@ -1,0 +1,219 @@
+"""Sessions as tenants' programs use them: over HTTP and with the client."""
+
+import os
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from typing import Any
+
+import msgspec
+import pytest
+from tests.e2e.agents import ALLOW, House, ended, inhabited, kinds
+from tests.e2e.server import until
+
+from interlock.client import Agents, Refused, Session
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with inhabited(tmp_path_factory.mktemp("agents")) as found:
+        yield found
+
+
+def test_a_session_from_its_first_word_to_its_last(house: House) -> None:
+    session = house.acme.run("[write] something", agent=ALLOW, title="a title", labels={"team": "x"})
+    events = ended(session)
+    assert events[0]["type"] == "session.created" and events[0]["tenant"] == "acme"
+    [finished] = [event for event in events if event["type"] == "tool.finished"]
+    assert finished["outcome"] == "ok" and finished["content"]["text"].startswith("written\n")
+    assert kinds(events)[-1] == "turn.ended" and events[-1]["reason"] == "done"
+    shown = session.show()
+    assert (shown["status"], shown["title"], shown["labels"]) == ("idle", "a title", {"team": "x"})
+    assert shown["used"]["steps"] == 2 and int(shown["used"]["amount_nanousd"]) > 0
+    assert session.read("here.txt") == b"written\n"
+    assert session.result(finished["seq"]).startswith(b"written\n")
+    # Every step was metered, under the session's name and the key's tenant.
+    usage = house.server.cli("usage", "--by", "session,tenant", "--format", "json")
+    rows = [row for row in msgspec.json.decode(usage.stdout)["rows"] if row["dimensions"]["session"] == session.id]
+    assert [row["dimensions"]["tenant"] for row in rows] == ["acme"], rows
+    assert int(rows[0]["amount_nanousd"]) == int(shown["used"]["amount_nanousd"])
+
+
+def test_the_same_request_twice_is_one_session_and_one_message(house: House) -> None:
+    one = house.acme.run("[hello]", id="mine")
+    two = house.acme.run("[hello]", id="mine")
+    assert one.id == two.id
+    with pytest.raises(Refused) as refused:
+        house.acme.run("[hello] otherwise", id="mine")
+    assert refused.value.code == "conflict"
+    ended(one)
+    assert one.say("again", id="m1") == one.say("again", id="m1")
+    assert kinds(ended(one)).count("user.said") == 2
+    assert house.other.run("[hello]", id="mine").id != one.id, "another tenant's id is another's"
+
+
+def test_tenants_do_not_know_each_other(house: House) -> None:
+    session = house.acme.run("[hello]")
+    ended(session)
+    stranger = house.other.session(session.id)
+    for attempt in (stranger.show, stranger.events, stranger.cancel, stranger.fork, lambda: stranger.say("x")):
+        with pytest.raises(Refused) as refused:
+            attempt()
+        assert (refused.value.status, refused.value.code) == (404, "session_unknown")
+    with pytest.raises(Refused, match="session_unknown"):
+        list(stranger.watch(until_idle=True))
+    with pytest.raises(Refused, match="session_unknown"):
+        stranger.read("here.txt")
+    assert session.id not in [row["session"] for row in house.other.sessions(limit=500)]
+    assert session.id in [row["session"] for row in house.operator.sessions(limit=500)]
+    assert house.operator.session(session.id).show()["tenant"] == "acme"
+
+
+def test_mistakes_are_named(house: House) -> None:
+    key = house.keys["acme"]
+    for body, field in (
+        ({"agent": {"mode": "yolo"}}, "agent.mode"),
+        ({"agent": {"rules": {"allow": ["shell("]}}}, "rules"),
+        ({"agent": {"budget": {"steps": -1}}}, "steps"),
+        ({"agent": {"hands": "docker"}}, "hands"),
+        ({"agent": {"mode": "bypass"}}, "kernel of its own"),
+        ({"agent": {"resources": {"memory_bytes": 1}}}, "memory"),
+        ({"say": "x" * 2_000_000}, "body"),
+        ({"agents": {}}, "body"),
+    ):
+        status, told = house.ask("POST", "/v1/sessions", key, body)
+        assert status in (400, 413), (body, told)
+        assert field in (told["error"]["field"] or "") or field in told["error"]["message"], told
+    status, told = house.ask("GET", "/v1/sessions?limit=ten", key)
+    assert (status, told["error"]["field"]) == (400, "limit")
+    status, told = house.ask("GET", "/v1/sessions/none", key)
+    assert (status, told["error"]["code"]) == (404, "session_unknown")
+
+
+def test_a_person_is_asked_and_the_answer_is_for_these_arguments_once(house: House) -> None:
+    session = house.acme.run("[write]", agent={"mode": "default"})
+    [asked] = until(session_asks(session), "it asks")
+    assert session.show()["status"] == "waiting"
+    assert asked in house.acme.approvals() and asked not in house.other.approvals()
+    with pytest.raises(Refused, match="approval_closed"):
+        session.approve(asked["approval"], "0" * 64)
+    runner = Agents(house.url, house.issue("acme", "sessions:run"))
+    with pytest.raises(Refused, match="scope_missing"):
+        runner.session(session.id).approve(asked["approval"], asked["arguments_sha256"])
+    session.approve(asked["approval"], asked["arguments_sha256"], note="go on")
+    with pytest.raises(Refused, match="approval_closed"):
+        session.deny(asked["approval"], asked["arguments_sha256"])
+    events = ended(session)
+    [started] = [event for event in events if event["type"] == "tool.started"]
+    assert started["approval"] == asked["approval"] and session.read("here.txt") == b"written\n"
+
+
+def session_asks(session: Session) -> Any:
+    return lambda: session.show()["approvals"]
+
+
+def test_denied_and_expired_are_two_things(house: House) -> None:
+    denied = house.acme.run("[write]", agent={"mode": "default"})
+    [asked] = until(session_asks(denied), "it asks")
+    denied.deny(asked["approval"], asked["arguments_sha256"], note="not today")
+    expired = house.acme.run("[write]", agent={"mode": "default", "approval_s": 1})
+    outcomes = {}
+    for name, session in (("denied", denied), ("expired", expired)):
+        [finished] = [event for event in ended(session) if event["type"] == "tool.finished"]
+        outcomes[name] = finished["outcome"]
+        assert name == "expired" or "not today" in finished["content"]["text"]
+    assert outcomes == {"denied": "denied", "expired": "expired"}
+    with pytest.raises(Refused):
+        denied.read("here.txt")
+
+
+def test_cancel_kills_what_runs_at_once(house: House) -> None:
+    session = house.acme.run("[long]", agent=ALLOW)
+    until(lambda: "tool.started" in kinds(session.events()), "it runs")
+    session.cancel("enough")
+    events = ended(session)
+    assert events[-1]["reason"] == "cancelled"
+    [finished] = [event for event in events if event["type"] == "tool.finished"]
+    assert finished["outcome"] == "cancelled"
+    with pytest.raises(Refused):
+        session.read("ended.txt")
+    session.say("and on")
+    assert ended(session)[-1]["reason"] == "done", "a cancelled session goes on when it is told something"
+
+
+def test_a_fork_goes_its_own_way(house: House) -> None:
+    parent = house.acme.run("[two] first", agent=ALLOW)
+    head = ended(parent)[-1]["seq"]
+    fork = parent.fork(say="now the second")
+    parent.say("now the second")
+    for session in (parent, fork):
+        ended(session)
+        assert session.read("log.txt") == b"one\ntwo\n"
+    log = fork.events()
+    assert log[0]["parent"] == parent.id and log[0]["parent_seq"] == head
+    assert [e["type"] for e in log[1:head]] == [e["type"] for e in parent.events()[1:head]]
+    early = parent.fork(at=2)
+    assert early.show()["parent_seq"] == 2
+
+
+def test_a_reset_leaves_the_model_the_summary_and_the_log_everything(house: House) -> None:
+    session = house.acme.run("[hello] one")
+    ended(session)
+    shown = session.reset("They said hello.")
+    session.say("[hello] two")
+    events = ended(session)
+    [cut] = [event for event in events if event["type"] == "context.cut"]
+    assert (cut["kind"], cut["summary"]) == ("summary", "They said hello.") and shown["status"] == "idle"
+    first, second = (event["usage"]["input"] for event in events if event["type"] == "model.answered")
+    assert second == first, "the model was shown a beginning again"
+    busy = house.acme.run("[long]", agent=ALLOW)
+    until(lambda: "tool.started" in kinds(busy.events()), "it runs")
+    with pytest.raises(Refused, match="conflict"):
+        busy.reset()
+    busy.cancel()
+
+
+def test_a_large_result_is_beside_the_log(house: House) -> None:
+    session = house.acme.run("[large]", agent=ALLOW)
+    [finished] = [event for event in ended(session) if event["type"] == "tool.finished"]
+    whole = "".join(f"{n}\n" for n in range(1, 20001))
+    assert finished["content"]["type"] == "blob" and finished["content"]["bytes"] >= len(whole)
+    assert session.result(finished["seq"]).decode().startswith(whole)
+
+
+def test_a_budget_ends_a_turn_and_more_lets_it_go_on(house: House) -> None:
+    session = house.acme.run("[many]", agent={**ALLOW, "budget": {"steps": 2}})
+    assert ended(session)[-1]["reason"] == "budget" and session.show()["used"]["steps"] == 2
+    session.raise_budget(steps=20)
+    assert ended(session)[-1]["reason"] == "done"
+
+
+def test_a_stream_goes_on_behind_what_was_seen_and_tells_words_as_they_come(house: House) -> None:
+    session = house.acme.run("", agent=ALLOW)
+    connection = HTTPConnection("127.0.0.1", house.server.api_port, timeout=20)
+    headers = {"authorization": f"Bearer {house.keys['acme']}", "last-event-id": "1"}
+    connection.request("GET", f"/v1/sessions/{session.id}/stream?after=0", headers=headers)
+    answer = connection.getresponse()
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    session.say("[hello]")
+    lines = [answer.readline() for _ in range(4)]
+    assert lines[0] == b"id: 2\n" and lines[1] == b"event: user.said\n", "the header outranks the parameter"
+    seen = b""
+    while b"turn.ended" not in seen:
+        seen += answer.readline()
+    assert b"event: delta" in seen and seen.index(b"event: delta") < seen.index(b"event: model.answered")
+    connection.close()
+    told = list(session.watch(after=1, deltas=True, until_idle=True))
+    assert [e["type"] for e in told][-1] == "turn.ended", "who comes later is told all of the log"
+
+
+def test_files_in_and_out_stay_in_the_workspace(house: House) -> None:
+    session = house.acme.run("[hello]")
+    data = os.urandom(3_000_000)
+    session.write("deep/in/file name.bin", data)
+    assert session.read("deep/in/file name.bin") == data
+    for path in ("../../secret", "/etc/passwd", "deep/../../x"):
+        with pytest.raises(Refused):
+            session.read(path)
+    with pytest.raises(Refused) as missing:
+        session.read("none")
+    assert missing.value.status in (400, 404)

@@ -1,0 +1,86 @@
+"""SIGKILL at any moment: no recorded step is lost or repeated; what was in flight is unknown, and not done again."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from tests.e2e.brain_child import STEPS
+from tests.e2e.server import until
+from tests.e2e.test_brain import begin
+
+from interlock.clock import SystemClock
+from interlock.runtime.sessions.event import Agent, Budget, Ended, Event, Finished, Started
+from interlock.runtime.sessions.sqlite import SqliteStore
+from interlock.testing.loops import run_on
+
+ROOT = Path(__file__).parents[2]
+CLOCK = SystemClock()
+KILLS = 6
+
+
+def start(directory: Path) -> "subprocess.Popen[bytes]":
+    """A process that works on what is due."""
+    with (directory / "child.out").open("ab") as said:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.e2e.brain_child", str(directory)],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
+            stdout=said,
+            stderr=said,
+        )
+
+
+def log_of(directory: Path, session: str) -> list[Event]:
+    """What stands in the log now."""
+
+    async def main() -> list[Event]:
+        store = SqliteStore(directory / "sessions.sqlite", CLOCK)
+        try:
+            return [seen.event for seen in await store.events(session, limit=100_000)]
+        finally:
+            await store.close()
+
+    return run_on("uvloop", main, blocking_s=5)
+
+
+def test_killed_again_and_again_it_counts_to_the_end(tmp_path: Path) -> None:
+    rng = random.Random(7)
+    agent = Agent(hands="process", tools=("shell",), budget=Budget(steps=None))
+
+    async def prepare() -> None:
+        store = SqliteStore(tmp_path / "sessions.sqlite", CLOCK)
+        await begin(store, "ses_1", agent, "Count.")
+        await store.close()
+
+    run_on("uvloop", prepare, blocking_s=5)
+    for _ in range(KILLS):
+        before = len(log_of(tmp_path, "ses_1"))
+        process = start(tmp_path)
+        # a lease that a dead process holds runs out first; then some steps, and death in the middle of one
+        wanted = before + rng.randrange(5, 40)
+        until(lambda wanted=wanted: len(log_of(tmp_path, "ses_1")) >= wanted, "it goes on", 30)  # type: ignore[misc]  # bound now
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+    process = start(tmp_path)
+    try:
+        until(lambda: isinstance(log_of(tmp_path, "ses_1")[-1], Ended), "the turn ends", 60)
+    finally:
+        process.kill()
+        process.wait(10)
+    events = log_of(tmp_path, "ses_1")
+    [workspace] = (tmp_path / "workspaces").rglob("effects")
+    effects = Counter(map(int, workspace.read_text().split()))
+    results = {event.call_id: event.outcome for event in events if isinstance(event, Finished)}
+    starts = Counter(event.call_id for event in events if isinstance(event, Started))
+    assert set(results) == {f"c{number}" for number in range(STEPS)}, "every step has its result"
+    assert set(results.values()) <= {"ok", "unknown"}
+    assert max(starts.values()) == 1 and max(effects.values()) == 1, "nothing ran twice"
+    for number in range(STEPS):
+        assert effects[number] == 1 or results[f"c{number}"] == "unknown", (
+            f"step {number} is recorded and did not happen"
+        )
+    assert sum(outcome == "unknown" for outcome in results.values()) <= KILLS

@@ -1,0 +1,165 @@
+"""What no sequence of events, crashes and people can bring about."""
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.runtime.brain.rig import OFFERS, SECOND, SESSION, T0, call, created, question
+
+from interlock.runtime.brain.action import Action, Ask, Close, End, Run, Settle, Wait
+from interlock.runtime.brain.decide import (
+    call_key,
+    next_action,
+)
+from interlock.runtime.sessions.event import (
+    Answer,
+    Answered,
+    Asked,
+    Budget,
+    Cancelled,
+    Created,
+    Decided,
+    Ended,
+    Event,
+    Expired,
+    Failed,
+    Finished,
+    Question,
+    Raised,
+    Said,
+    Started,
+    Text,
+    Verdict,
+)
+from interlock.runtime.sessions.state import State, after
+
+VERDICTS: tuple[Verdict, ...] = ("allow", "ask", "deny")
+ONE, TWO = call("c1"), call("c2")
+SHA = question(ONE).arguments_sha256
+
+
+def decided(state: State, now_s: float = 0) -> Action:
+    return next_action(SESSION, state, T0 + int(now_s * SECOND), OFFERS)
+
+
+def finished(id: str, text: str = "r", outcome: Any = "ok", attempt: int = 1) -> Finished:
+    return Finished(call_id=id, attempt=attempt, outcome=outcome, content=Text(text=text))
+
+
+def started(id: str, effect: Any = "once", attempt: int = 1, approval: str = "") -> Started:
+    return Started(call_id=id, attempt=attempt, key=call_key(SESSION, id), effect=effect, approval=approval)
+
+
+def allowed(id: str) -> Decided:
+    return Decided(call_id=id, verdict="allow", why="x")
+
+
+def asks(id: str) -> Decided:
+    return Decided(call_id=id, verdict="ask", why="x")
+
+
+def closed(action: Action) -> Close:
+    assert isinstance(action, Settle), action
+    [close] = action.closes
+    return close
+
+
+def performed(state: State, action: Action, data: st.DataObject, now_ns: int) -> list[Event]:
+    """What a brain writes of an action that may be cut off anywhere, or a person meanwhile."""
+    events: list[Event] = []
+    crashes = data.draw(st.booleans(), "crashes")
+    match action:
+        case Settle():
+            events += [finished(close.call_id, close.text, close.outcome, close.attempt) for close in action.closes]
+            events += [Expired(approval=approval) for approval in action.expiries]
+            for inquiry in action.inquiries:
+                approval = f"a{len(state.approvals) + len(events)}"
+                events.append(
+                    Question(
+                        approval=approval,
+                        call_id=inquiry.call.id,
+                        tool="t",
+                        arguments_sha256=SHA,
+                        expires_at_ns=now_ns + 5 * SECOND,
+                    )
+                )
+            for one in action.judges:
+                verdict: Verdict = data.draw(st.sampled_from(VERDICTS))
+                events.append(Decided(call_id=one.id, verdict=verdict, why="x"))
+        case Ask():
+            assert not state.pending, "a call without a result would be shown"
+            assert state.budget.steps is None or state.steps < state.budget.steps
+            events.append(Asked(step=action.step, key="k"))
+            if not crashes:
+                events.append(data.draw(ANSWERS)(state, action.step, now_ns))
+        case Run():
+            for attempt in action.attempts:
+                calling = state.calls[attempt.call.id]
+                assert calling.finished is None and attempt.call.id in state.pending
+                before = calling.started
+                if before is not None:
+                    assert attempt.attempt == before.attempt + 1 and attempt.key == before.key
+                    assert before.effect != "once" or attempt.approval, "silently twice"
+                assert not attempt.approval or not state.approvals[attempt.approval].taken
+                events.append(started(attempt.call.id, attempt.effect, attempt.attempt, attempt.approval))
+                if not crashes:
+                    events.append(finished(attempt.call.id, "r", "ok", attempt.attempt))
+        case End():
+            events += [finished(close.call_id, close.text, close.outcome, close.attempt) for close in action.closes]
+            events.append(Ended(reason=action.reason))
+    return events
+
+
+def _calls(state: State, step: int, now_ns: int) -> Event:
+    parts = [call(f"s{step}a", "idempotent"), call(f"s{step}b"), call(f"s{step}c", "pure"), call(f"s{step}d", "none")]
+    return Answered(step=step, parts=tuple(parts[step % 3 :]), finish="tool_calls")
+
+
+def _words(state: State, step: int, now_ns: int) -> Event:
+    return Answered(step=step, parts=(Text(text="x"),), finish="stop")
+
+
+def _fails(state: State, step: int, now_ns: int) -> Event:
+    return Failed(step=step, code="c", message="m", retry_at_ns=now_ns + SECOND if step % 2 else None)
+
+
+ANSWERS = st.sampled_from((_calls, _calls, _words, _fails))
+PEOPLE = st.sampled_from(("say", "cancel", "raise", "yes", "no", "late", "nothing", "nothing"))
+
+
+def people(state: State, what: str) -> list[Event]:
+    match what:
+        case "say":
+            return [Said(text="x")]
+        case "cancel":
+            return [Cancelled(by="ann")]
+        case "raise":
+            return [Raised(by="ann", budget=Budget(steps=30))]
+        case "yes" | "no" if state.waiting:
+            approval = state.waiting[0].question.approval
+            return [Answer(approval=approval, approved=what == "yes", arguments_sha256=SHA, by="ann")]
+    return []
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data(), st.sampled_from(("tell", "ask")))
+def test_no_sequence_of_events_brings_about_what_must_not_be(data: st.DataObject, on_unknown: Any) -> None:
+    state, now_ns = State(), T0
+    agent = created(on_unknown=on_unknown, budget=Budget(steps=data.draw(st.sampled_from((3, 30)))), context_tokens=200)
+    first: list[Event] = [agent, Said(text="x")]
+    after(state, first, now_ns)
+    for _ in range(data.draw(st.integers(1, 40))):
+        action = next_action(SESSION, state, now_ns, OFFERS)
+        standing = state.standing()
+        if isinstance(action, Wait):
+            assert standing.status == ("idle" if action.until_ns is None else "waiting"), "the host would spin"
+            assert standing.wake_at_ns == action.until_ns
+        else:
+            due = standing.status == "runnable" or (standing.wake_at_ns is not None and standing.wake_at_ns <= now_ns)
+            # what became of a call behind one that waits for a person is written when somebody comes for that one
+            held = isinstance(action, Settle) and not action.inquiries and not action.judges and bool(state.waiting)
+            assert due or held, f"nobody would come: {action} {standing}"
+        after(state, performed(state, action, data, now_ns), now_ns)
+        after(state, people(state, data.draw(PEOPLE)), now_ns)
+        now_ns += data.draw(st.sampled_from((0, SECOND, 6 * SECOND)))
+    assert all(isinstance(one, Created) for one in (state.created,))
