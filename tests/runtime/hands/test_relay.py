@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -236,3 +237,26 @@ def test_what_comes_piece_by_piece_takes_no_more_of_our_time_than_a_flood(
             relay.close()
 
     run_on("uvloop", main)
+
+
+class Slow(socket.socket):
+    """As a packet socket, whose end the kernel takes milliseconds for."""
+
+    ended_in: threading.Thread | None = None
+
+    def close(self) -> None:
+        self.ended_in = threading.current_thread()
+        super().close()
+
+
+def test_the_loop_does_not_wait_while_the_kernel_lets_go_of_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("interlock.runtime.hands.network.lost", lambda _: 0)
+    packets = Slow(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+
+    async def main() -> None:
+        relay = Relay(Path("nowhere"), lambda stray: None)
+        relay.serve(Ways(packets, udp(), (), ()))
+        relay.close()
+
+    run_on("uvloop", main)
+    assert packets.fileno() == -1 and packets.ended_in not in (None, threading.current_thread())

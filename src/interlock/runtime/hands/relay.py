@@ -80,7 +80,8 @@ class Relay:
                 self._loop.remove_reader(one)
             self._count(ways.packets, FLOWS_MAX)
             self._unnamed += network.lost(ways.packets)
-            ways.close()
+            # The kernel waits for all of its cores before it lets go of a packet socket: milliseconds, so not here.
+            self._loop.run_in_executor(None, ways.close)
         for task in self._tasks:
             task.cancel()
         for place, (packets, sent) in self._flows.items():
