@@ -47,6 +47,7 @@ def contained(request: pytest.FixtureRequest, place: Path) -> Iterator[tuple[Han
     kind = Bubblewrap if request.param == "bubblewrap" else Gvisor
     egress = Egress(world.data / "egress")
     hands: Hands = kind(world.workspaces, SystemClock(), egress=egress)
+    assert run_on("uvloop", hands.missing) == []
     yield hands, world
     world.close()
 
@@ -55,11 +56,7 @@ def contained(request: pytest.FixtureRequest, place: Path) -> Iterator[tuple[Han
 def test_nothing_leaves(contained: tuple[Hands, World], attempt: Attempt) -> None:
     hands, world = contained
 
-    async def main() -> str:
-        assert await hands.missing() == []
-        return await escapes(attempt, hands, world)
-
-    assert run_on("uvloop", main) == ""
+    assert run_on("uvloop", lambda: escapes(attempt, hands, world)) == ""
 
 
 def test_as_a_plain_process_most_do(place: Path) -> None:
