@@ -1,7 +1,8 @@
 """What a command in a sandbox costs: beside a plain fork and exec, and beside bubblewrap alone with the same mounts.
 
-`python -m bench.hands [--commands 100]`: no network. The three take turns, because the machine's speed drifts; read the
-ratios. It also counts what an idle sandbox keeps. Exit 1 if the target is missed: half of all commands under 15 ms.
+`python -m bench.hands [--commands 100]`: no network. They take turns, because the machine's speed drifts; read the
+ratios. `bubblewrap` is what agents get: what goes around the proxy is watched; `unwatched` has no proxy. It also counts
+what an idle sandbox keeps. Exit 1 if the target is missed: half of all commands under 15 ms.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from pathlib import Path
 from interlock.clock import SystemClock
 from interlock.runtime.hands import Command, Resources, Sandbox, Stop
 from interlock.runtime.hands.bubblewrap import Bubblewrap
+from interlock.runtime.hands.egress import Egress
 from interlock.runtime.hands.process import Process
 from interlock.runtime.hands.workspaces import Workspaces
 
@@ -81,15 +83,19 @@ async def idle(hands: Bubblewrap) -> int:
 
 async def measure(root: Path, commands: int) -> bool:
     """Print it all; whether the target is met."""
-    hands = Bubblewrap(Workspaces(root / "own", CLOCK), CLOCK)
+    workspaces = Workspaces(root / "own", CLOCK)
+    hands = Bubblewrap(workspaces, CLOCK, egress=Egress(root / "egress"))
     box = await hands.provision("bench", "bench", Resources())
+    unwatched = await Bubblewrap(workspaces, CLOCK).provision("bench", "unwatched", Resources())
     bare = await Process(Workspaces(root / "plain", CLOCK, own_users=False), CLOCK).provision("b", "b", Resources())
     await once(box)
+    await once(unwatched)
     took = await take_turns(
         {
             "fork and exec": lambda: plain(("/usr/bin/true",)),
             "bubblewrap alone": lambda: plain(BARE),
             "process": lambda: once(bare),
+            "unwatched": lambda: once(unwatched),
             "bubblewrap": lambda: once(box),
         },
         commands,
@@ -101,8 +107,8 @@ async def measure(root: Path, commands: int) -> bool:
         print(f"{name:<20}{times[0]:>9.2f}{middle:>9.2f}{times[len(times) * 9 // 10]:>9.2f}{middle / base:>20.2f}x")
     kept = await idle(hands)
     print(f"{IDLE} idle sandboxes keep {kept / 1e6:.1f} MB and no process")
-    await box.destroy()
-    await bare.destroy()
+    for made in (box, unwatched, bare):
+        await made.destroy()
     return statistics.median(took["bubblewrap"]) < TARGET_MS and kept < IDLE_BYTES_MAX
 
 
