@@ -40,6 +40,7 @@ def test_versions() -> None:
 
 
 WINDOWED = {"model": "windowed", "classes": {"": {"price": BASE["price"]}}}
+BLOCKS = {"model": "graduated_blocks", "meters": {"a": [{"block_size": "1", "price_per_block": "1"}]}}
 COST = TOKENS | {"source": {"usage": "cost"}}
 OFF = [{"name": "d", "percent": "1"}]
 
@@ -53,7 +54,10 @@ OFF = [{"name": "d", "percent": "1"}]
         (plan(order=["discounts", "commitment", "credits", "taxes"]), "order"),
         (plan(order=["commitment", "taxes", "discounts", "credits"], discounts=OFF), "order"),
         (plan(TOKENS | {"negative_delta": "zero"}, discounts=OFF), "charges[0].negative_delta"),
-        (plan(TOKENS | {"price": WINDOWED}), "charges[0].price"),
+        (plan(TOKENS | {"price": WINDOWED}), "charges[0].windows"),
+        (plan(TOKENS | {"price": BLOCKS}), "charges[0].sources"),
+        (plan(TOKENS | {"source": None, "sources": {"a": {"usage": "token"}}}), "charges[0].sources.a.usage"),
+        (plan(TOKENS | {"source": None, "sources": {"a": {"usage": "cost"}}}, currency="EUR"), "charges[0].price"),
         (plan(currency="XBT1", places=12), "places"),
         (plan(TOKENS | {"source": {"usage": "token"}}), "charges[0].source.usage"),
         (plan(TOKENS | {"source": {"usage": "output", "by": ["modle"]}}), "charges[0].source.by"),
