@@ -286,6 +286,19 @@ def test_more_lines_than_can_be_are_not_priced(monkeypatch: pytest.MonkeyPatch) 
     assert refused.value.field == "lines"
 
 
+def test_more_windows_than_can_be_priced_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over all groups, each of which is a line with all windows of the month."""
+    rig = Rig().subscribed(TOKENS | WINDOWED | BY_MODEL)
+    for model in "ab":
+        rig.usage.add("2026-11-20", 5, model=model)
+    monkeypatch.setattr(pricing, "WINDOWS_MAX", 2 * 720)
+    assert len(rig.document().lines) == 2
+    monkeypatch.setattr(pricing, "WINDOWS_MAX", 2 * 720 - 1)
+    with pytest.raises(LocalError, match="group by less, or cut into days") as refused:
+        rig.document()
+    assert refused.value.field == "windows"
+
+
 def test_more_steps_than_can_be_held_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = sum(len(line.steps) for line in used(9).document().lines)
     monkeypatch.setattr(pricing, "STEPS_MAX", steps)

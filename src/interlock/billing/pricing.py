@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from interlock.billing.counting import Counted, Detail, Found
 from interlock.billing.value import Discount, Line, LineTax, PeriodSum, Segment, Tax
-from interlock.billing.windowing import buckets, grid
+from interlock.billing.windowing import WINDOWS_MAX, buckets, grid, too_many_windows
 from interlock.errors import LocalError
 from interlock.ledger.billable import check as check_question
 from interlock.rating import (
@@ -136,7 +136,7 @@ def price_period(
     discounts: list[Discount] = []
     taxes: list[Tax] = []
     parameters: dict[str, dict[str, Any]] = {}
-    parts = steps = 0
+    parts = steps = windows = 0
     for segment in segments:
         plan = plans[segment.plan, segment.version]
         asked = [
@@ -152,7 +152,11 @@ def price_period(
             )
         rated = []
         for charge, counted in asked:
-            rated.append(rate(charge, _usage(segment, charge, counted, days, zone, now_ns), Booked()))
+            used = _usage(segment, charge, counted, days, zone, now_ns)
+            windows += len(used.buckets) if charge.windows else 0
+            if windows > WINDOWS_MAX:
+                raise too_many_windows()
+            rated.append(rate(charge, used, Booked()))
             steps += len(rated[-1].steps)
             if steps > STEPS_MAX:
                 what = f"{period} takes more than {STEPS_MAX:,} steps to price: fewer tiers, or group by less"

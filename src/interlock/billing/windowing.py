@@ -7,6 +7,7 @@ nothing at nothing. Days begin segments, and windows are hours and days, so no s
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -18,7 +19,7 @@ from interlock.units import NANO
 
 MINUTE_NS = 60 * NANO
 WINDOWS_MAX = 100_000
-"""That one charge may price, over all groups: some seconds."""
+"""Of a period, over all groups and charges: some seconds."""
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -37,6 +38,7 @@ class Grid(NamedTuple):
     """Where each begins, and after them the end of the last."""
 
 
+@lru_cache(64)
 def grid(windows: Windows, zone: str, since_ns: int, until_ns: int) -> Grid:
     """Of [since, until), which are moments that windows begin at. Raises: LocalError: no such zone."""
     found = starts_of(windows.size, zone_of(zone), since_ns // MINUTE_NS, until_ns // MINUTE_NS)
