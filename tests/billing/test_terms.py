@@ -1,5 +1,6 @@
 """What may be adopted: plans for invoices, parties that can be printed, subscriptions that overlap nothing."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +8,9 @@ from tests.billing.rig import BASE, BUYER, TOKENS, Rig
 
 from interlock.billing import Party, Wanted
 from interlock.errors import LocalError
-from interlock.rating import plan_record
+from interlock.rating import plan_record, read_plan_file
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def field(rig: Rig, work: Any) -> str | None:
@@ -37,6 +40,13 @@ def test_versions() -> None:
         with pytest.raises(LocalError) as caught:
             again.plan(name, version)
         assert caught.value.code == "not_found"
+
+
+def test_examples_can_be_billed() -> None:
+    rig = Rig()
+    for name in ("plan-agents", "plan-hours"):
+        found, new = rig.do(rig.billing.adopt_plan(plan_record(read_plan_file(EXAMPLES / f"{name}.toml")), "ann"))
+        assert new and f"plan-{found.name}" == name
 
 
 WINDOWED = {"model": "windowed", "classes": {"": {"price": BASE["price"]}}}

@@ -170,6 +170,8 @@ def test_windows_that_are_alike_are_priced_once() -> None:
 
 
 def test_a_window_that_has_not_ended_is_not_topped_up() -> None:
+    both = Usage(buckets=tuple(Bucket(quantity=Fraction(1), ended=ended) for ended in (True, False)))
+    assert rate(charge(COMMITTED), both).amount == 5
     for ended, amount in ((True, 3), (False, 2)):
         assert rate(charge(COMMITTED), Usage(buckets=(Bucket(quantity=Fraction(1), ended=ended),))).amount == amount
 
