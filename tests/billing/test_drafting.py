@@ -297,6 +297,17 @@ def test_an_earlier_period_is_counted_again_only_if_something_came() -> None:
     assert any(line.correction for line in rig.document("2026-12").lines)
 
 
+def test_what_a_slow_clock_recorded_is_found() -> None:
+    """It came after the invoice was made, and says that it was an hour before."""
+    rig = rig_of(Case("per_unit", [], [], [], {}))
+    rig.usage.clock = rig.clock
+    rig.final("2026-11")
+    rig.usage.add("2026-11-05", 10, model="a")
+    rig.usage.events[0] = rig.usage.events[0]._replace(recorded_ns=rig.clock.now_ns() - 3600 * 10**9)
+    rig.at("2027-01-02")
+    assert any(line.correction for line in rig.document("2026-12").lines)
+
+
 def test_what_a_voided_invoice_found_is_found_again() -> None:
     rig = rig_of(Case("per_unit", [], [], [], {}))
     rig.usage.clock = rig.clock
