@@ -22,7 +22,7 @@ from interlock.billing import (
     Tally,
     Wanted,
 )
-from interlock.billing.counting import Cut
+from interlock.billing.counting import SUM_ALONE, Cut, Detail
 from interlock.billing.service import Billing as Service
 from interlock.errors import InterlockError, LocalError, LogUnavailable
 from interlock.log.memory import MemoryLog
@@ -62,17 +62,17 @@ class UsageList(Counter):
         self.clock: ManualClock | None = None
         """With it, what was recorded since is told; without, everything is in doubt."""
 
-    def add(self, at: str, quantity: str | int, tenant: str = "acme", **labels: str) -> None:
-        """One event of measure `output`."""
+    def add(self, at: str, quantity: str | int, tenant: str = "acme", measure: str = "output", **labels: str) -> None:
+        """One event."""
         number = len(self.events) + 1
         now_ns = self.clock.now_ns() if self.clock else 0
-        self.events.append(Used(tenant, f"req_{number:06}/1", ns(at), {"output": Fraction(quantity)}, labels, now_ns))
+        self.events.append(Used(tenant, f"req_{number:06}/1", ns(at), {measure: Fraction(quantity)}, labels, now_ns))
 
     async def cut(self, sources: Sequence[Source]) -> dict[str, int]:
         return {"usage/0": len(self.events)}
 
     async def count(
-        self, tenant: str, source: Source, since_ns: int, until_ns: int, cut: Cut, *, values: bool = False
+        self, tenant: str, source: Source, since_ns: int, until_ns: int, cut: Cut, detail: Detail = SUM_ALONE
     ) -> Found:
         if any(since_ns == ns(f"{month}-01") for month in self.gone):
             raise LocalError("its events have left", code="not_retained")
@@ -83,10 +83,10 @@ class UsageList(Counter):
             where=dict(source.where),
             cut=dict(cut),
         )
-        tallies: dict[tuple[str, ...], Tally] = {} if source.by else {(): Tally(values=values)}
+        tallies: dict[tuple[str, ...], Tally] = {} if source.by else {(): Tally(1, detail)}
         for event in self._matching(tenant, evidence):
             group = tuple(event.labels.get(name, "") for name in source.by)
-            tally = tallies.setdefault(group, Tally(values=values))
+            tally = tallies.setdefault(group, Tally(1, detail))
             tally.add(event.id, event.at_ns, int(event.measures[source.usage]))
         counted = []
         for group, tally in sorted(tallies.items()):
@@ -94,7 +94,8 @@ class UsageList(Counter):
             made = msgspec.structs.replace(
                 evidence, group=named, count=tally.count, sum=text_of(tally.sum), sha256=tally.sha256
             )
-            counted.append(Counted(group=named, quantity=tally.sum, evidence=made, values=tally.values))
+            told = {"values": tally.values, "windows": tally.windows}
+            counted.append(Counted(group=named, quantity=tally.sum, evidence=made, **told))
         return Found(counted=tuple(counted), unpriced=self.unpriced)
 
     async def changed(self, tenant: str, source: Source, since_ns: int, until_ns: int, recorded_ns: int) -> bool:
@@ -104,17 +105,22 @@ class UsageList(Counter):
     async def items(self, tenant: str, evidence: Evidence) -> AsyncIterator[Item]:
         for event in self._matching(tenant, evidence):
             if all(event.labels.get(name, "") == value for name, value in evidence.group.items()):
-                yield Item(event.id, event.at_ns, text_of(event.measures["output"]), evidence.group)
+                yield Item(event.id, event.at_ns, text_of(event.measures[_measure(evidence)]), evidence.group)
 
     def _matching(self, tenant: str, evidence: Evidence) -> list[Used]:
         found = [
             event
             for event in self.events[: evidence.cut["usage/0"]]
             if event.tenant == tenant
+            and _measure(evidence) in event.measures
             and evidence.since_ns <= event.at_ns < evidence.until_ns
             and all(event.labels.get(name, "") in values for name, values in evidence.where.items())
         ]
         return sorted(found, key=lambda event: event.id.encode())
+
+
+def _measure(evidence: Evidence) -> str:
+    return evidence.source.removeprefix("usage/")
 
 
 class Balances:
@@ -175,12 +181,13 @@ class Rig:
         """The clock moves on to it."""
         self.clock.advance(ns(moment) - self.clock.now_ns())
 
-    def subscribed(self, *charges: dict[str, Any], since: str = "2026-01-01", **plan: Any) -> "Rig":
+    def subscribed(self, *charges: dict[str, Any], since: str = "2026-01-01", zone: str = "", **plan: Any) -> "Rig":
         """A plan `gold` in USD with those charges, and acme on it."""
         document = {"name": "gold", "currency": "USD", "charges": list(charges or [TOKENS]), **plan}
         self.do(self.billing.adopt_plan(document, "ann"))
         self.do(self.billing.set_issuer(ISSUER, "ann"))
-        self.do(self.billing.subscribe("acme", Wanted(plan="gold", since=since, buyer=BUYER), "ann"))
+        wanted = Wanted(plan="gold", since=since, zone=zone, buyer=BUYER)
+        self.do(self.billing.subscribe("acme", wanted, "ann"))
         return self
 
     def document(self, period: str = "2026-11") -> Document:

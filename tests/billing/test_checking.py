@@ -21,6 +21,7 @@ def whole() -> tuple[Rig, Document]:
         TOKENS | {"price": {"model": "per_unit", "unit": "0.333"}},
         taxes=VAT,
         discounts=[{"name": "d", "percent": "7"}],
+        due_days=14,
     )
     rig.usage.add("2026-11-05", 77)
     held = rig.final()
@@ -61,6 +62,8 @@ def test_what_holds() -> None:
         ({"periods": ()}, "taxes are not"),
         ({"reference": "x"}, "approved is not its content"),
         ({"final__payable": 1}, "payable"),
+        ({"final__due": "2027-01-01"}, "due 2027-01-01, and by its terms 2026-12-17"),
+        ({"final__due": ""}, "due never"),
         ({"final__prepaid_nanousd": 2 * 10**11}, "more was taken"),
         ({"final__prepaid": 13 * CENT, "final__payable": WHOLE.header.total - 13 * CENT}, "taken, rounded"),
         ({"final__sha256": "0"}, "became final"),

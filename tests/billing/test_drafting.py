@@ -10,21 +10,36 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.billing.rig import BASE, TOKENS, VAT, Rig, catches, ns
 
-from interlock.billing import Document, drafting, preparing
+from interlock.billing import Document, Wanted, drafting, preparing, pricing, windowing
 from interlock.billing.checking import check_booked, check_invoice, check_numbers
 from interlock.billing.drafting import LINES_MAX, make_header
 from interlock.billing.value import Line, PeriodSum
 from interlock.errors import LocalError
-from interlock.rating import holds
+from interlock.rating import holds, text_of
 
 FEW = settings(max_examples=25, deadline=None)
 BY_MODEL = {"source": {"usage": "output", "by": ["model"]}}
-PRICES: dict[str, dict[str, Any]] = {
-    "graduated": TOKENS["price"],
-    "volume": {"model": "volume", "tiers": [{"up_to": "10", "unit": "0.335"}, {"unit": "0.2", "flat": "1"}]},
-    "package": {"model": "package", "size": "7", "price": "1.005"},
-    "per_unit": {"model": "per_unit", "unit": "0.3333"},
+BOTH = {name: {"usage": name, "by": ["model"]} for name in ("output", "input")}
+VOLUME = {"model": "volume", "tiers": [{"up_to": "10", "unit": "0.335"}, {"unit": "0.2", "flat": "1"}]}
+PACKAGE = {"model": "package", "size": "7", "price": "1.005"}
+BLOCKS = [{"block_size": "5", "max_blocks": 2, "price_per_block": "1.005"}, {"block_size": "9", "price_per_block": "1"}]
+PEAK = {"price": {"model": "per_unit", "unit": "0.335"}, "commitment": "0.5", "overage_factor": "1.5", "true_up": True}
+OFF = {"price": {"model": "graduated", "tiers": [{"up_to": "4", "unit": "0.1"}, {"unit": "0.0333"}]}}
+HOURS = {"size": "hour", "rules": [{"in_class": "peak", "days": ["mon", "tue"], "from_hour": 8}], "otherwise": "off"}
+PLAIN: dict[str, dict[str, Any]] = {
+    "graduated": {"price": TOKENS["price"]},
+    "volume": {"price": VOLUME},
+    "package": {"price": PACKAGE},
+    "per_unit": {"price": {"model": "per_unit", "unit": "0.3333"}},
 }
+CHARGES = PLAIN | {
+    "windowed": {"price": {"model": "windowed", "classes": {"peak": PEAK, "off": OFF}}, "windows": HOURS},
+    "days": {"price": PACKAGE, "free_units": "9", "bucketed": True, "windows": {"size": "day"}},
+    "meters": {"price": {"model": "graduated_blocks", "meters": {"input": BLOCKS, "output": BLOCKS[1:]}}},
+    "summed": {"price": VOLUME},
+}
+for _name in ("days", "meters", "summed"):
+    CHARGES[_name] |= {"source": None, "sources": BOTH}
 
 
 class Case(NamedTuple):
@@ -35,6 +50,8 @@ class Case(NamedTuple):
     late: Sequence[tuple[str, int]]
     later: Sequence[tuple[str, int]]
     plan: dict[str, Any]
+    interim: bool = False
+    """Whether November has an invoice in the middle of it, and of an hour."""
 
 
 PLANS: list[dict[str, Any]] = [
@@ -45,23 +62,31 @@ PLANS: list[dict[str, Any]] = [
     {"rounding": {"level": "invoice"}, "taxes": VAT, "discounts": [{"name": "d", "amount": "3"}]},
 ]
 usage = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 40)), max_size=3)
-cases = st.builds(Case, st.sampled_from(sorted(PRICES)), usage, usage, usage, st.sampled_from(PLANS))
+cases = st.builds(Case, st.sampled_from(sorted(CHARGES)), usage, usage, usage, st.sampled_from(PLANS), st.booleans())
 SAMPLES = [
     Case(price, [("a", 9), ("b", 3)], late, later, plan)
-    for price in PRICES
+    for price in PLAIN
     for plan in PLANS
     for late, later in (([("a", 5)], []), ([], [("b", 12)]), ([("c", 2)], [("a", 1)]))
 ]
 
 
-def rig_of(case: Case) -> Rig:
-    charge = TOKENS | BY_MODEL | {"price": PRICES[case.price]}
-    return Rig().subscribed(BASE, charge, **case.plan)
+SPREAD = [
+    Case(charge, [("a", 9), ("b", 3)], late, [], {"taxes": VAT, "commitment": {"minimum": "60"}}, True)
+    for charge in CHARGES
+    for late in ([("a", 5), ("b", 7)], [])
+]
+
+
+def rig_of(case: Case, now: str = "2026-12-03") -> Rig:
+    return Rig(now).subscribed(BASE, TOKENS | BY_MODEL | CHARGES[case.price], **case.plan)
 
 
 def used(rig: Rig, some: Sequence[tuple[str, int]]) -> None:
+    """Over the month, its hours, and two measures by the quantity."""
     for model, quantity in some:
-        rig.usage.add("2026-11-20", quantity, model=model)
+        measure = "input" if quantity % 4 == 3 else "output"
+        rig.usage.add(f"2026-11-{1 + quantity % 30:02}T{quantity % 24:02}:30", quantity, measure=measure, model=model)
 
 
 def november(documents: Sequence[Document]) -> dict[str, tuple[Any, ...]]:
@@ -75,10 +100,11 @@ def november(documents: Sequence[Document]) -> dict[str, tuple[Any, ...]]:
 
 
 def many_are_one(case: Case) -> None:
-    rig = rig_of(case)
+    rig = rig_of(case, "2026-11-14")
     rig.usage.clock = rig.clock  # an earlier period is counted again only where something came
     used(rig, case.before)
-    held = [rig.final("2026-11")]
+    rig.at("2026-11-17T09:40" if case.interim else "2026-12-03")
+    held = [rig.final("2026-11", interim=case.interim)]
     for month, moment, some in (("2026-12", "2027-01-02", case.late), ("2027-01", "2027-02-02", case.later)):
         used(rig, some)
         rig.at(moment)
@@ -96,6 +122,74 @@ def many_are_one(case: Case) -> None:
 @given(cases)
 def test_many_invoices_come_to_what_one_would(case: Case) -> None:
     many_are_one(case)
+
+
+def test_every_kind_of_charge_in_an_interim_invoice_and_after_it() -> None:
+    for case in SPREAD:
+        many_are_one(case)
+
+
+def test_what_is_due_once_a_period_has_ended_follows_an_interim_invoice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where nothing came since. It was lost: an earlier period was priced again only if something was recorded."""
+
+    async def as_it_was(drafting: Any, accounts: Any, tenant: str, period: str, parts: Any) -> bool:
+        looked_ns = preparing._looked_ns(accounts, tenant, period) - preparing.SLACK_NS
+        asked = [(one, part) for part in parts for one in preparing._sources(accounts, [part])]
+        of = drafting._counter.changed
+        return any([await of(tenant, one, part.since_ns, part.until_ns, looked_ns) for one, part in asked])
+
+    monkeypatch.setattr(preparing.Drafting, "_changed", as_it_was)
+    assert catches(many_are_one, [case for case in SPREAD if not case.late])
+
+
+def topped_at_once(*args: Any) -> Any:
+    """A window that still runs is topped up as well. The next invoice would give it back, so the period comes to the
+    same."""
+    return [replace(one, ended=True) for one in windowing.buckets(*args)]
+
+
+def test_a_window_that_runs_is_not_topped_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def charged() -> str:
+        rig = Rig("2026-11-17T09:40").subscribed(TOKENS | CHARGES["windowed"])
+        rig.usage.add("2026-11-17T09:30", 1)
+        [line] = rig.whole(rig.final(interim=True)).lines
+        return line.exact
+
+    # Of three Mondays and two Tuesdays the hours from 8 to 24, and of the 17th, a Tuesday, one that has ended.
+    ended = 16 * (3 + 2) + 1
+    assert Fraction(charged()) == ended * Fraction("0.5") + Fraction("0.335")
+    monkeypatch.setattr(pricing, "buckets", topped_at_once)
+    assert Fraction(charged()) == (ended + 1) * Fraction("0.5")
+
+
+def test_other_terms_in_mid_period_cut_no_window_and_keep_what_was_counted() -> None:
+    def used_of(rig: Rig) -> None:
+        for day in (16, 17):
+            rig.usage.add(f"2026-11-{day}T00:00", 7, model="a")
+            rig.usage.add(f"2026-11-{day}T23:59:59", 4, model="a", measure="input")
+
+    def subscribed() -> Rig:
+        rig = rig_of(Case("windowed", [], [], [], {"taxes": VAT}))
+        document = {"name": "silver", "currency": "USD", "charges": [TOKENS | BY_MODEL | CHARGES["meters"]]}
+        rig.do(rig.billing.adopt_plan(document | {"taxes": VAT}, "ann"))
+        rig.do(rig.billing.subscribe("acme", Wanted(plan="silver", since="2026-11-17"), "ann"))
+        used_of(rig)
+        return rig
+
+    once, late = subscribed(), subscribed()
+    used_of(once)
+    first = late.final("2026-11")
+    used_of(late)
+    late.at("2027-01-02")
+    whole = [late.whole(first), late.whole(late.final("2026-12"))]
+    assert all(check_invoice(one.held, one.lines) == [] for one in whole if one.held)
+    assert all(holds(step) for one in whole for line in one.lines for step in line.steps)
+    found = november([once.whole(once.final("2026-11"))])
+    assert november(whole) == found
+    exact = {key.partition("@")[0]: one[0] for key, one in found.items() if "tokens" in key}
+    # Three Mondays and two Tuesdays of 16 hours, and 14 in the first hour of one, no peak; then 14 and 8 in blocks.
+    assert exact == {"gold/1": text_of(80 * Fraction("0.5") + Fraction("0.4") + 10 * Fraction("0.0333")),
+                     "silver/1": text_of(2 * Fraction("1.005") + 2)}  # fmt: skip
 
 
 def twice(now: Any, booked: Any, plans: Any, *, own: bool) -> Any:
@@ -200,6 +294,17 @@ def test_an_earlier_period_is_counted_again_only_if_something_came() -> None:
     assert counted == [ns("2026-12-01")]
     rig.usage.add("2026-11-05", 1, model="a")
     rig.at("2027-02-02")
+    assert any(line.correction for line in rig.document("2026-12").lines)
+
+
+def test_what_a_slow_clock_recorded_is_found() -> None:
+    """It came after the invoice was made, and says that it was an hour before."""
+    rig = rig_of(Case("per_unit", [], [], [], {}))
+    rig.usage.clock = rig.clock
+    rig.final("2026-11")
+    rig.usage.add("2026-11-05", 10, model="a")
+    rig.usage.events[0] = rig.usage.events[0]._replace(recorded_ns=rig.clock.now_ns() - 3600 * 10**9)
+    rig.at("2027-01-02")
     assert any(line.correction for line in rig.document("2026-12").lines)
 
 

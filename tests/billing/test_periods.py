@@ -6,9 +6,10 @@ from itertools import islice
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.billing.rig import BUYER, ns
+from msgspec.structs import replace
+from tests.billing.rig import BASE, BUYER, Rig, ns
 
-from interlock.billing.periods import bounds_ns, days_of, local_day, name_of, previous, segments
+from interlock.billing.periods import bounds_ns, days_of, due_of, local_day, name_of, previous, segments
 from interlock.billing.value import Every, Subscription
 from interlock.errors import LocalError
 
@@ -66,6 +67,16 @@ def test_a_change_in_mid_period_cuts_it() -> None:
     assert found[0].until_ns == found[1].since_ns == ns("2026-11-16")
     assert segments(changes, "2025-12") == [] and segments(changes, "2026-12") == []
     assert [one.days for one in segments(changes, "2026-10")] == [31]
+
+
+def test_the_last_day_to_pay_is_counted_on_the_zones_clock() -> None:
+    rig = Rig().subscribed(BASE, zone="Asia/Tokyo", due_days=30)
+    header = rig.document().header
+    assert header.due_days == 30
+    assert due_of(header, 1, ns("2026-12-03T14:59")) == "2027-01-02"
+    assert due_of(header, 1, ns("2026-12-03T15:00")) == "2027-01-03"  # the fourth in Tokyo
+    assert due_of(replace(header, due_days=0), 1, ns("2026-12-03")) == "2026-12-03"
+    assert due_of(header, 0, 0) == due_of(header, -1, 0) == due_of(replace(header, due_days=None), 1, 0) == ""
 
 
 def test_what_is_no_change_cuts_nothing() -> None:

@@ -1,6 +1,7 @@
 """The way of an invoice: once, whatever is asked again, by whom, and whenever it is cut off."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from tests.billing.rig import BASE, BUYER, TOKENS, Rig, ns
 from interlock.billing import Billing, Wanted
 from interlock.billing.checking import check_booked, check_invoice, check_numbers
 from interlock.billing.state import STREAM, Accounts
+from interlock.billing.value import Header
 from interlock.errors import LocalError, LogUnavailable
 from interlock.log import Appended, Conflict, Record
 from interlock.log.memory import MemoryLog
@@ -253,6 +255,38 @@ def test_numbers_begin_anew_with_the_year() -> None:
     assert rig.final("2026-12").final.number == "INV-2027-000001"  # type: ignore[union-attr]  # final
 
 
+def test_what_is_due_and_when_and_what_is_left_of_it() -> None:
+    rig = Rig(acme=10**9).subscribed(BASE, due_days=14)
+    held = rig.final()
+    assert held.final is not None
+    assert (held.final.due, held.due, held.left) == ("2026-12-17", "2026-12-17", 30 * 10**9)
+    assert check_invoice(held, rig.whole(held).lines) == []
+    rig.at("2027-01-02")
+    second = rig.final("2026-12")
+    rig.do(rig.billing.credit("c", second.header.id, {1: 10**10}, "r", "ann"))
+    assert (second.left, second.due) == (21 * 10**9, "2027-01-16")
+    voided = rig.do(rig.billing.void(held.header.id, "wrong", "ann"))
+    assert voided.final is not None
+    assert (voided.left, voided.due, voided.final.payable, voided.final.due) == (0, "", 30 * 10**9, "2026-12-17")
+    draft, _ = rig.do(rig.billing.review("acme", "2026-11", "ann"))
+    assert (draft.left, draft.due) == (None, "")
+    paid = Rig(acme=10**12).subscribed(BASE, due_days=14).final()
+    assert (paid.left, paid.due) == (0, "")  # from the prepaid balance: nothing is to be paid
+
+
+def test_records_without_what_came_later_are_what_they_were() -> None:
+    """No plan says windows, sources or terms of payment: no byte of them is on record, and no hash changes."""
+    rig = Rig().subscribed(BASE, TOKENS)
+    rig.usage.add("2026-11-05", 100)
+    held = rig.final()
+    records = b"".join(stored.record.payload for stored in rig.log._streams[STREAM])
+    for name in ("sources", "windows", "due_days", "due"):
+        assert f'"{name}":'.encode() not in records, name
+    assert all(b'"meter":' not in msgspec.json.encode(line) for line in rig.whole(held).lines)
+    head = msgspec.json.encode(held.header, order="sorted")
+    assert sha256(head).hexdigest() == held.sha256 == msgspec.json.decode(head, type=Header).sha256()
+
+
 def test_a_fold_of_the_log_is_the_same() -> None:
     rig = Rig().subscribed()
     rig.usage.add("2026-11-05", 100)
@@ -274,7 +308,7 @@ def test_events_of_a_line_are_those_of_the_cut() -> None:
     [line] = rig.whole(held).lines
 
     async def listed() -> list[Any]:
-        return [item async for item in rig.billing.events(line, "acme")]
+        return [item async for _, item in rig.billing.events(line, "acme")]
 
     found = rig.do(listed())
     assert [(item.id, item.at_ns) for item in found] == [("req_000001/1", ns("2026-11-05"))]

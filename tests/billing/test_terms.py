@@ -1,5 +1,6 @@
 """What may be adopted: plans for invoices, parties that can be printed, subscriptions that overlap nothing."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +8,9 @@ from tests.billing.rig import BASE, BUYER, TOKENS, Rig
 
 from interlock.billing import Party, Wanted
 from interlock.errors import LocalError
-from interlock.rating import plan_record
+from interlock.rating import plan_record, read_plan_file
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def field(rig: Rig, work: Any) -> str | None:
@@ -39,7 +42,15 @@ def test_versions() -> None:
         assert caught.value.code == "not_found"
 
 
+def test_examples_can_be_billed() -> None:
+    rig = Rig()
+    for name in ("plan-agents", "plan-hours"):
+        found, new = rig.do(rig.billing.adopt_plan(plan_record(read_plan_file(EXAMPLES / f"{name}.toml")), "ann"))
+        assert new and f"plan-{found.name}" == name
+
+
 WINDOWED = {"model": "windowed", "classes": {"": {"price": BASE["price"]}}}
+BLOCKS = {"model": "graduated_blocks", "meters": {"a": [{"block_size": "1", "price_per_block": "1"}]}}
 COST = TOKENS | {"source": {"usage": "cost"}}
 OFF = [{"name": "d", "percent": "1"}]
 
@@ -53,7 +64,10 @@ OFF = [{"name": "d", "percent": "1"}]
         (plan(order=["discounts", "commitment", "credits", "taxes"]), "order"),
         (plan(order=["commitment", "taxes", "discounts", "credits"], discounts=OFF), "order"),
         (plan(TOKENS | {"negative_delta": "zero"}, discounts=OFF), "charges[0].negative_delta"),
-        (plan(TOKENS | {"price": WINDOWED}), "charges[0].price"),
+        (plan(TOKENS | {"price": WINDOWED}), "charges[0].windows"),
+        (plan(TOKENS | {"price": BLOCKS}), "charges[0].sources"),
+        (plan(TOKENS | {"source": None, "sources": {"a": {"usage": "token"}}}), "charges[0].sources.a.usage"),
+        (plan(TOKENS | {"source": None, "sources": {"a": {"usage": "cost"}}}, currency="EUR"), "charges[0].price"),
         (plan(currency="XBT1", places=12), "places"),
         (plan(TOKENS | {"source": {"usage": "token"}}), "charges[0].source.usage"),
         (plan(TOKENS | {"source": {"usage": "output", "by": ["modle"]}}), "charges[0].source.by"),

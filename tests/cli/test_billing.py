@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 
 import msgspec
@@ -111,6 +112,38 @@ def test_a_month_as_people_see_it(type_: Type, tmp_path: Path) -> None:
     assert books == {"receivable/acme": "101.15", "revenue": "-90", "discounts": "5", "tax/VAT": "-16.15"}
     status, _, said = type_("invoices", "void", number, "--reason", "r")
     assert status == 1 and "credit notes" in said
+
+
+def test_a_voided_invoice_is_not_listed_as_owed(type_: Type, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(PLAN.replace('"flat"', '"terms"', 1).replace("taxes", "due_days = 30\ntaxes"))
+    type_("plans", "put", str(plan))
+    type_("invoices", "issuer", "--name", "Seller", "--prefix", "S-")
+    assert type_("subscriptions", "set", "beta", "--plan", "terms", "--since", f"{MONTH}-01", "--name", "Beta")[0] == 0
+    id = f"beta:{MONTH}:1"
+    held = type_("invoices", "review", "beta", "--period", MONTH, "--interim")[1]
+    type_("invoices", "approve", id, "--hash", held.split()[-1])
+    said = type_("invoices", "finalize", id)[1]
+    due = said.strip()[-10:]
+    assert said.endswith(f"is final: 113.05 EUR by {due}\n")
+    assert ["due", due] in lines(type_("invoices", "show", id)[1])
+
+    def listed() -> dict[str, str]:
+        [row] = csv.DictReader(io.StringIO(type_("invoices", "list", "--tenant", "beta", "--format", "csv")[1]))
+        return {name: row[name] for name in ("state", "total", "payable", "left", "due")}
+
+    sums = {"total": "113.05", "payable": "113.05"}
+    assert listed() == {"state": "final", **sums, "left": "113.05", "due": due}
+    said = type_("invoices", "void", id, "--reason", "wrong")[1]
+    assert said.endswith(f"({id}) is voided: 113.05 EUR, of which nothing is due\n")
+    assert listed() == {"state": "voided", **sums, "left": "0.00", "due": ""}
+    head, row = lines(type_("invoices", "list", "--tenant", "beta")[1])
+    assert dict(zip(head, row, strict=True))["LEFT"] == "0.00" and dict(zip(head, row, strict=True))["DUE"] == "-"
+    shown = lines(type_("invoices", "show", id)[1])
+    assert ["payable", "113.05"] in shown and ["left", "0.00"] in shown and ["due", due] not in shown
+    [one] = msgspec.json.decode(type_("invoices", "list", "--tenant", "beta", "--format", "json")[1])["invoices"]
+    assert (one["payable"], one["left"], one["due_days"], one["due"]) == ("113.05", "0.00", 30, None)
+    assert date.fromisoformat(due) - date.fromisoformat(one["issued_at"][:10]) == timedelta(days=30)
 
 
 def test_a_file_that_is_no_plan(type_: Type, tmp_path: Path) -> None:

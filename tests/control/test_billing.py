@@ -25,6 +25,39 @@ GB = {
     "price": {"model": "per_unit", "unit": "0.1"},
     "source": {"meter": "traffic", "by": ["region"], "where": {"region": ["eu", "us"]}},
 }
+MIXED = {
+    "id": "mixed",
+    "price": {
+        "model": "volume_blocks",
+        "meters": {
+            "gb": [{"block_size": "1", "price_per_block": "0.8"}],
+            "tokens": [{"block_size": "10", "price_per_block": "1"}],
+        },
+    },
+    "sources": {"gb": {"meter": "sent"}, "tokens": {"usage": "output"}},
+}
+PEAKS = {
+    "id": "peaks",
+    "price": {
+        "model": "windowed",
+        "classes": {
+            name: {"price": {"model": "per_unit", "unit": unit}} for name, unit in (("night", "1"), ("", "10"))
+        },
+    },
+    "source": {"meter": "peak"},
+    "windows": {"size": "hour", "rules": [{"in_class": "night", "to_hour": 1}]},
+}
+HOURLY = {
+    "id": "hourly",
+    "price": {
+        "model": "windowed",
+        "classes": {
+            "": {"price": {"model": "per_unit", "unit": "1"}, "commitment": "5", "overage_factor": "2"},
+        },
+    },
+    "source": {"meter": "sent"},
+    "windows": {"size": "hour"},
+}
 USERS = {"id": "users", "price": {"model": "per_unit", "unit": "3"}, "source": {"meter": "users"}}
 
 
@@ -201,6 +234,39 @@ def test_what_meters_say(billed: tuple[ControlProcess, Usage]) -> None:
     assert line["evidence"][0]["sum"] == "3"
     rest = asked(control, "GET", f"/v1/invoices/draft?tenant={tenant}&period={MONTH}")["lines"]
     assert [(line["group"], line["quantity"]) for line in rest] == [({"region": "eu"}, "100")]
+
+
+def test_windows_and_several_meters(billed: tuple[ControlProcess, Usage]) -> None:
+    """Of the ledger and of meters that add up and that do not; every event says which of them counts it."""
+    control, usage = billed
+    tenant = usage.tenant
+    for slug, aggregation, value in (("sent", "sum", "$.gb"), ("peak", "max", "$.gb")):
+        meter = {"slug": slug, "event_type": "sent", "aggregation": aggregation, "value": value}
+        asked(control, "POST", f"/v1/meters?tenant={tenant}", meter)
+    subscribed(control, tenant, MIXED, PEAKS, HOURLY)
+    secret = issued(control, tenant=tenant, scopes=["events:write"])["secret"]
+    start = f"{MONTH}-01T0"
+    for n, (at, gb) in enumerate((("0:00:00", 4), ("0:59:59.999999", 3), ("1:00:00", 5))):
+        event = {"specversion": "1.0", "id": f"e{n}", "source": "s", "type": "sent", "time": f"{start}{at}Z"}
+        body = [{**event, "data": {"gb": gb}}]
+        answer = control.ask("POST", "/v1/events", body, key=secret, port=control.api_port, headers=BATCH)
+        assert answer.status == 200, answer.body
+    attempt = usage.call(40)
+    held = final(control, tenant)
+    lines = {line["charge"]: line for line in asked(control, "GET", f"/v1/invoices/{held['id']}")["lines"]}
+    assert {id: (line["quantity"], line["exact"]) for id, line in lines.items()} == {
+        "mixed": ("52", "13.6"),  # 12 at 0.8, and 40 in 4 blocks
+        "peaks": ("9", "54"),  # the meter's own figures of two hours: 4 at night, and 5
+        "hourly": ("12", "14"),  # 7 in an hour are 5 and twice 2; and 5
+    }  # fmt: skip
+    line, rows = listed(control, held["id"], lines["mixed"]["n"])
+    assert [(row["meter"], row["source"], row["quantity"]) for row in rows] == [
+        *(("gb", "meter/sent/1", quantity) for quantity in ("4", "3", "5")), ("tokens", "usage/output", "40"),
+    ]  # fmt: skip
+    assert rows[-1]["id"] == attempt and [one["meter"] for one in line["evidence"]] == ["gb", "tokens"]
+    line, rows = listed(control, held["id"], lines["peaks"]["n"])
+    assert (line["evidence"][0]["sum"], line["evidence"][0]["meter"], len(rows)) == ("9", None, 3)
+    assert asked(control, "GET", "/v1/invoices/check")["problems"] == []
 
 
 def test_what_is_rejected(billed: tuple[ControlProcess, Usage]) -> None:

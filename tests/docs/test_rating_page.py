@@ -10,7 +10,7 @@ import msgspec
 from tests.docs.session import Terminal, same_shape, steps
 
 from interlock.rating import Charge, Commitment, Discount, Plan, Price, Rounding, Tax, Taxes, Usage
-from interlock.rating.plan import BlockTier, PercentTier, Tier, Window
+from interlock.rating.plan import BlockTier, PercentTier, Tier, Window, WindowRule, Windows
 from interlock.rating.usage import Bucket, Event
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +27,8 @@ NAMED = [
     PercentTier,
     BlockTier,
     Window,
+    Windows,
+    WindowRule,
     Usage,
     Event,
     Bucket,

@@ -7,6 +7,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -55,6 +56,27 @@ description = "Models at cost and 12 %"
 unit_name = "USD"
 source = { usage = "cost" }
 price = { model = "dynamic", markup_percent = "12" }
+
+[[charges]]
+id = "reserved"
+description = "Reserved capacity"
+unit_name = "token"
+sources = { read = { usage = "input" }, written = { usage = "output" } }
+
+[charges.windows]
+size = "hour"
+rules = [{ in_class = "peak", days = ["mon", "tue", "wed", "thu", "fri"], from_hour = 9, to_hour = 17 }]
+otherwise = "off"
+
+[charges.price]
+model = "windowed"
+classes.off.price = { model = "package", size = "10000", price = "0.0021" }
+
+[charges.price.classes.peak]
+price = { model = "per_unit", unit = "0.0000003" }
+commitment = "0.01"
+overage_factor = "1.5"
+true_up = true
 """
 
 Usage = dict[str, int]
@@ -87,6 +109,24 @@ def graduated(quantity: Fraction) -> Fraction:
     return total
 
 
+def reserved(mine: Sequence[Attempt]) -> Fraction:
+    """Hour by hour of the month: those of the peak cost a cent at the least, and half as much again above it."""
+    hours: Counter[int] = Counter()
+    for one in mine:
+        hours[one.at_ns // (3600 * 10**9)] += one.usage["input"] + one.usage["output"]
+    first = int(datetime(2026, 10, 1, tzinfo=UTC).timestamp()) // 3600
+    assert all(first <= hour < first + 31 * 24 for hour in hours)
+    total, cent = Fraction(0), Fraction(1, 100)
+    for hour in range(first, first + 31 * 24):
+        at = datetime.fromtimestamp(hour * 3600, UTC)
+        if at.isoweekday() <= 5 and 9 <= at.hour < 17:
+            cost = hours[hour] * Fraction("0.0000003")
+            total += max(cost, cent) + max(cost - cent, Fraction(0)) / 2
+        else:
+            total += -(-hours[hour] // 10_000) * Fraction("0.0021")
+    return total
+
+
 def lines_of(made: Sequence[Attempt], tenant: str) -> dict[tuple[str, str], Fraction]:
     """(charge, model) to the line's exact amount."""
     mine = [one for one in made if one.tenant == tenant]
@@ -95,6 +135,7 @@ def lines_of(made: Sequence[Attempt], tenant: str) -> dict[tuple[str, str], Frac
     for model in sorted({one.deployment for one in mine}):
         tokens = sum(one.usage["output"] for one in mine if one.deployment == model)
         found["output", f"{model}-1"] = graduated(Fraction(tokens, 1000))
+    found["reserved", ""] = reserved(mine)
     cost = sum(nano(one.usage, one.deployment) for one in mine)
     found["models", ""] = Fraction(cost, 10**9) * Fraction(112, 100)
     return found
@@ -124,8 +165,6 @@ def bill(path: Path, made: Sequence[Attempt]) -> Fraction:
 
 
 def _day(at_ns: int) -> Any:
-    from datetime import UTC, datetime
-
     return datetime.fromtimestamp(at_ns // 10**9, UTC).date()
 
 
@@ -222,6 +261,13 @@ def test_every_line_drills_down_to_its_calls(month: Month, invoices: dict[str, d
                 if f"{one.deployment}-1" == model and one.usage["output"]
             }
             assert {event["id"]: int(event["quantity"]) for event in told} == wanted
+        if line["charge"] == "reserved":
+            told = month.server.json("invoices", "events", invoice["number"], "--line", str(line["n"]))["events"]
+            counted = {(event["meter"], event["id"]): int(event["quantity"]) for event in told}
+            measures = (("read", "input"), ("written", "output"))
+            assert counted == {
+                (name, id): one.usage[kind] for name, kind in measures for id, one in mine.items() if one.usage[kind]
+            }
         checked = month.server.cli("invoices", "events", invoice["number"], "--line", str(line["n"]), "--verify")
         assert checked.returncode == 0, checked
 

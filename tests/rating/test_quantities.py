@@ -141,6 +141,41 @@ def test_unlike_denominators_stay_bounded() -> None:
         text_of(total(plan, lines).residue)
 
 
+def test_several_meters_in_one_set_of_tiers_are_one_quantity() -> None:
+    tiers = {"model": "graduated_blocks", "tiers": BLOCKS}
+    both = Usage(meters={"in": Fraction(11), "out": Fraction(4)})
+    halves = {"convert": {"multiply_by": "1.5", "round": "up"}}
+    for more, amount in (({}, 6), ({"free_units": "5"}, 3), (halves, 13)):
+        blocks = charge(tiers, **more)
+        assert rate(blocks, both).amount == amount == rate(blocks, Usage(quantity=Fraction(15))).amount
+    [first, *_] = rate(charge(tiers), both).steps
+    assert (first.name, first.rule, first.output) == ("all meters", "part_1 + part_2", "15")
+
+
+WINDOW = {"price": {"model": "per_unit", "unit": "2"}, "commitment": "3", "true_up": True}
+COMMITTED = {"model": "windowed", "classes": {"": WINDOW}}
+
+
+def test_windows_that_are_alike_are_priced_once() -> None:
+    quantities = (1, 0, 0, 1, 0, 9, -4)
+    usage = Usage(buckets=tuple(Bucket(quantity=Fraction(n)) for n in quantities))
+    rated = rate(charge(COMMITTED, negative_quantity="zero"), usage)
+    assert shown(rated.amount, rated.quantity) == "36 11"  # what is below nothing is nothing, and topped up
+    together = [step for step in rated.steps if step.rule == "windows * each"]
+    assert [(step.name, step.input["windows"]) for step in together] == [
+        ("window 1 () and those like it", "2"), ("window 2 () and those like it", "4"),
+    ]  # fmt: skip
+    with pytest.raises(LocalError, match="negative"):
+        rate(charge(COMMITTED), usage)
+
+
+def test_a_window_that_has_not_ended_is_not_topped_up() -> None:
+    both = Usage(buckets=tuple(Bucket(quantity=Fraction(1), ended=ended) for ended in (True, False)))
+    assert rate(charge(COMMITTED), both).amount == 5
+    for ended, amount in ((True, 3), (False, 2)):
+        assert rate(charge(COMMITTED), Usage(buckets=(Bucket(quantity=Fraction(1), ended=ended),))).amount == amount
+
+
 def test_windows_by_class() -> None:
     unit = {"model": "per_unit", "unit": "2"}
     peak = {"price": unit, "commitment_units": "5", "overage_factor": "1.5", "true_up": True}

@@ -32,6 +32,16 @@ def test_a_hash_tells_plans_apart() -> None:
     assert plan_hash(read_plan(PLAN)) != plan_hash(read_plan({**PLAN, "version": 2}))
 
 
+def test_what_a_plan_does_not_say_is_not_in_its_record() -> None:
+    """A plan of before there were windows, several sources and terms of payment has the record and hash that it had."""
+    plan = {"name": "a", "currency": "USD", "charges": [{"id": "x", "price": {"model": "flat", "amount": "1"}}]}
+    assert plan_hash(read_plan(plan)) == "13d578b6e1895f7a2ccaebc8733bce1272a26a947608b59b8ed8d595bf67fa15"
+    said = {**windows(), "due_days": 0}
+    record = plan_record(read_plan(said))
+    assert (record["due_days"], record["charges"][0]["windows"]["size"]) == (0, "hour")
+    assert read_plan(record) == read_plan(said)
+
+
 def test_toml_and_json_are_read_exactly(tmp_path: Path) -> None:
     toml, json = tmp_path / "p.toml", tmp_path / "p.json"
     toml.write_text('name = "p"\ncurrency = "EUR"\n[[charges]]\nid = "a"\nprice = { model = "per_unit", unit = 0.1 }\n')
@@ -80,7 +90,23 @@ def price(model: str, **keys: Any) -> dict[str, Any]:
     return charge(price={"model": model, **keys})
 
 
+def several(of: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return charge(sources=of, **more)
+
+
+def windows(model: str = "windowed", **keys: Any) -> dict[str, Any]:
+    """Two classes; each rule that is not given is right."""
+    classes = {name: {"price": UNIT["price"]} for name in ("peak", "off")}
+    priced: dict[str, dict[str, Any]] = {"windowed": {"classes": classes}, "flat": {"amount": "1"}}
+    return charge(price={"model": model, **priced[model]}, windows={"size": "hour", "otherwise": "off", **keys})
+
+
+def rule(**keys: Any) -> dict[str, Any]:
+    return windows(rules=[{"in_class": "peak", **keys}])
+
+
 BLOCK = {"block_size": "0", "price_per_block": "1"}
+METERS = {name: [{"block_size": "1", "price_per_block": "1"}] for name in ("a", "b")}
 TIERS = [{"up_to": "5", "unit": "1"}, {"unit": "2"}]
 WRONG = [
     ([], "plan"),
@@ -114,6 +140,31 @@ WRONG = [
     (charge(prorate=["moon"]), "charges[0].prorate[0]"),
     (charge(source={"meter": "m", "usage": "output"}), "charges[0].source"),
     (charge(source={"usage": "output", "where": {"model": []}}), "charges[0].source.where.model"),
+    (several({}), "charges[0].sources"),
+    (several({str(n): {"meter": "m"} for n in range(101)}), "charges[0].sources"),
+    (several({"a": {"meter": "m"}}, source={"meter": "m"}), "charges[0].sources"),
+    (several({"a b": {"meter": "m"}}), "charges[0].sources"),
+    (several({"a": {"meter": ""}}), "charges[0].sources.a"),
+    (several({"a": {"meter": "m", "by": ["x"]}, "b": {"meter": "m"}}), "charges[0].sources.b.by"),
+    (several({"a": {"meter": "m"}}, price={"model": "graduated_blocks", "meters": METERS}), "charges[0].sources"),
+    (charge(price={"model": "graduated_blocks", "meters": METERS}, bucketed=True), "charges[0].price.meters"),
+    (charge(price={"model": "volume_blocks", "meters": METERS}, free_units="1"), "charges[0].price.meters"),
+    (windows("flat", otherwise=""), "charges[0].windows"),
+    (windows(otherwise="night"), "charges[0].windows.otherwise"),
+    (windows(otherwise=""), "charges[0].windows.otherwise"),
+    (windows(size="minute"), "charges[0].windows.size"),
+    (rule(in_class="night"), "charges[0].windows.rules[0].in_class"),
+    (rule(days=["mon", "mon"]), "charges[0].windows.rules[0].days[1]"),
+    (rule(days=["monday"]), "charges[0].windows.rules[0].days[0]"),
+    (rule(from_hour=-1), "charges[0].windows.rules[0].from_hour"),
+    (rule(to_hour=25), "charges[0].windows.rules[0].to_hour"),
+    (rule(from_hour=8, to_hour=8), "charges[0].windows.rules[0].to_hour"),
+    (windows(size="day", rules=[{"in_class": "peak", "from_hour": 8}]), "charges[0].windows.rules[0].from_hour"),
+    (windows(rules=[{"in_class": "peak"}] * 101), "charges[0].windows.rules"),
+    (charge(bucketed=True, windows={"size": "day", "otherwise": "off"}), "charges[0].windows.otherwise"),
+    ({**PLAN, "due_days": -1}, "due_days"),
+    ({**PLAN, "due_days": 367}, "due_days"),
+    ({**PLAN, "due_days": "30"}, "due_days"),
     (charge(convert={"divide_by": "0"}), "charges[0].convert.divide_by"),
     (charge(convert={"multiply_by": "-1"}), "charges[0].convert.multiply_by"),
     (charge(description="x" * 257), "charges[0].description"),

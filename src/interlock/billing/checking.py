@@ -12,6 +12,7 @@ import msgspec
 
 from interlock.billing import books, crediting
 from interlock.billing.drafting import discounts_of, taxes_of
+from interlock.billing.periods import due_of
 from interlock.billing.state import Accounts, Held
 from interlock.billing.value import CreditNote, Line, LineTax
 from interlock.errors import LocalError
@@ -118,6 +119,8 @@ def _final(held: Held) -> Iterable[str]:
         yield "what became final is not its content"
     if final.payable != header.total - final.prepaid:
         yield "what is payable is not its total less what was prepaid"
+    if final.due != (expected := due_of(header, final.payable, final.issued_ns)):
+        yield f"it is due {final.due or 'never'}, and by its terms {expected or 'never'}"
     if not 0 <= final.prepaid_nanousd <= max(header.total, 0):
         yield "more was taken from the prepaid balance than is due"
     if abs(final.prepaid - final.prepaid_nanousd) * 2 > 10 ** (9 - header.places):

@@ -5,6 +5,7 @@ id and record (bytes of UTF-8). A count is of what was on record at a cut: the l
 looked at. What is written later is not in it, so that the same question at the same cut always has the same answer.
 """
 
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -14,6 +15,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from interlock.billing.value import Evidence
+from interlock.billing.windowing import Grid
 from interlock.errors import TransientError
 from interlock.rating import Source, text_of
 
@@ -28,6 +30,8 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Evidence
     values: tuple[tuple[int, Fraction], ...] = ()
     """(Unix nanoseconds, quantity) of each event, in time's order; only where they were asked for."""
+    windows: tuple[tuple[int, Fraction], ...] = ()
+    """(where it begins, quantity) of each window that something was counted in; only where they were asked for."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +54,18 @@ class Item(NamedTuple):
     group: Mapping[str, str]
 
 
+class Detail(NamedTuple):
+    """What a count tells besides its sum."""
+
+    values: bool = False
+    """Each event."""
+    grid: Grid | None = None
+    """Each of these windows; they cover the time that is counted."""
+
+
+SUM_ALONE = Detail()
+
+
 class Counter(Protocol):
     """Where usage is counted. The ledger's view and the tenants' meters are one (`control`); tests have their own."""
 
@@ -58,7 +74,7 @@ class Counter(Protocol):
         ...
 
     async def count(
-        self, tenant: str, source: Source, since_ns: int, until_ns: int, cut: Cut, *, values: bool = False
+        self, tenant: str, source: Source, since_ns: int, until_ns: int, cut: Cut, detail: Detail = SUM_ALONE
     ) -> Found:
         """What a source says of [since, until), of records up to the cut.
 
@@ -85,7 +101,7 @@ class NoUsage(Counter):
         raise TransientError("usage is not counted here", code="not_ready")
 
     async def count(
-        self, tenant: str, source: Source, since_ns: int, until_ns: int, cut: Cut, *, values: bool = False
+        self, tenant: str, source: Source, since_ns: int, until_ns: int, cut: Cut, detail: Detail = SUM_ALONE
     ) -> Found:
         raise TransientError("usage is not counted here", code="not_ready")
 
@@ -100,20 +116,27 @@ class NoUsage(Counter):
 class Tally:
     """Adds up the events of one group, in order. Quantities are integers of a `scale`-th."""
 
-    def __init__(self, scale: int = 1, *, values: bool = False) -> None:
+    def __init__(self, scale: int = 1, detail: Detail = SUM_ALONE) -> None:
         self.count = 0
         self._scale = scale
         self._sum = 0
         self._hash = sha256()
-        self._values: list[tuple[int, Fraction]] | None = [] if values else None
+        self._values: list[tuple[int, Fraction]] | None = [] if detail.values else None
+        self._bounds = detail.grid.bounds if detail.grid else ()
+        self._windows: dict[int, int] = {}
 
-    def add(self, id: str, at_ns: int, quantity: int) -> None:
-        """The next one."""
+    def add(self, id: str, at_ns: int, quantity: int) -> bool:
+        """The next one; whether it is the first of a window."""
         self.count += 1
         self._sum += quantity
         self._hash.update(f"{id}\t{quantity_text(quantity, self._scale)}\n".encode())
         if self._values is not None:
             self._values.append((at_ns, Fraction(quantity, self._scale)))
+        if not self._bounds:
+            return False
+        known, begin_ns = len(self._windows), self._bounds[bisect_right(self._bounds, at_ns) - 1]
+        self._windows[begin_ns] = self._windows.get(begin_ns, 0) + quantity
+        return len(self._windows) > known
 
     @property
     def sum(self) -> Fraction:
@@ -129,6 +152,11 @@ class Tally:
     def values(self) -> tuple[tuple[int, Fraction], ...]:
         """As `Counted.values`."""
         return tuple(sorted(self._values or ()))
+
+    @property
+    def windows(self) -> tuple[tuple[int, Fraction], ...]:
+        """As `Counted.windows`."""
+        return tuple((begin_ns, Fraction(sum, self._scale)) for begin_ns, sum in sorted(self._windows.items()))
 
 
 @lru_cache(65_536)

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from interlock.billing.counting import Counted, Counter, Cut, Found, Item, Tally, quantity_text
+from interlock.billing.counting import SUM_ALONE, Counted, Counter, Cut, Detail, Found, Item, Tally, quantity_text
 from interlock.billing.value import Evidence
+from interlock.billing.windowing import MINUTE_NS, WINDOWS_MAX, Grid, too_many_windows
 from interlock.errors import LocalError, TransientError
 from interlock.ledger import Billable, Ledger, Question
 from interlock.meters import Entry, Meters, Query, Version, Wanted
@@ -26,7 +27,6 @@ EVENTS_MAX = 100_000
 """That are priced one by one."""
 PAGE = 20_000
 EVENTS = "events/0"
-MINUTE_NS = 60 * NANO
 
 
 class _Event(NamedTuple):
@@ -41,21 +41,23 @@ class _Event(NamedTuple):
 class _Tallies:
     """By group; without groups there is one, whatever was counted."""
 
-    def __init__(self, scale: int, *, grouped: bool, values: bool) -> None:
-        self._scale, self._values, self._events = scale, values, 0
-        self.found: dict[tuple[str, ...], Tally] = {} if grouped else {(): Tally(scale, values=values)}
+    def __init__(self, scale: int, detail: Detail, *, grouped: bool) -> None:
+        self._scale, self._detail, self._events, self._windows = scale, detail, 0, 0
+        self.found: dict[tuple[str, ...], Tally] = {} if grouped else {(): Tally(scale, detail)}
 
     def add(self, group: tuple[str, ...], id: str, at_ns: int, quantity: int) -> None:
-        """Raises: LocalError: too many groups, or too many events to be priced one by one."""
+        """Raises: LocalError: too many groups, or too many events or windows to be priced one by one."""
         self._events += 1
-        if self._values and self._events > EVENTS_MAX:
+        if self._detail.values and self._events > EVENTS_MAX:
             raise LocalError(f"more than {EVENTS_MAX} events would be priced one by one", field="source")
         tally = self.found.get(group)
         if tally is None:
             if len(self.found) >= GROUPS_MAX:
                 raise LocalError(f"more than {GROUPS_MAX} groups: group by less", field="by")
-            tally = self.found[group] = Tally(self._scale, values=self._values)
-        tally.add(id, at_ns, quantity)
+            tally = self.found[group] = Tally(self._scale, self._detail)
+        self._windows += tally.add(id, at_ns, quantity)
+        if self._windows > WINDOWS_MAX:
+            raise too_many_windows()
 
 
 class Metered(Counter):
@@ -93,10 +95,10 @@ class Metered(Counter):
         return found
 
     async def count(
-        self, tenant: str, source: Source, since_ns: int, until_ns: int, cut: Cut, *, values: bool = False
+        self, tenant: str, source: Source, since_ns: int, until_ns: int, cut: Cut, detail: Detail = SUM_ALONE
     ) -> Found:
         if source.meter:
-            return await self._metered(tenant, source, since_ns, until_ns, cut, values=values)
+            return await self._metered(tenant, source, since_ns, until_ns, cut, detail)
         question = Question(
             tenant=tenant,
             since_ns=since_ns,
@@ -106,7 +108,7 @@ class Metered(Counter):
             where=dict(source.where),
             cut={stream: seq for stream, seq in cut.items() if _is_usage(stream)},
         )
-        return await asyncio.to_thread(self._used, question, source, values=values)
+        return await asyncio.to_thread(self._used, question, source, detail)
 
     async def changed(self, tenant: str, source: Source, since_ns: int, until_ns: int, recorded_ns: int) -> bool:
         if not source.meter:
@@ -147,8 +149,8 @@ class Metered(Counter):
         with self._ledger.billable(question) as rows:
             return list(rows)
 
-    def _used(self, question: Question, source: Source, *, values: bool) -> Found:
-        tallies = _Tallies(scale_of(source.usage), grouped=bool(source.by), values=values)
+    def _used(self, question: Question, source: Source, detail: Detail) -> Found:
+        tallies = _Tallies(scale_of(source.usage), detail, grouped=bool(source.by))
         unpriced = 0
         with self._ledger.billable(question) as rows:
             for row in rows:
@@ -172,10 +174,10 @@ class Metered(Counter):
         )
 
     async def _metered(
-        self, tenant: str, source: Source, since_ns: int, until_ns: int, cut: Cut, *, values: bool
+        self, tenant: str, source: Source, since_ns: int, until_ns: int, cut: Cut, detail: Detail
     ) -> Found:
         meter = self._find(tenant, source.meter, None)
-        tallies = _Tallies(PICO, grouped=bool(source.by), values=values)
+        tallies = _Tallies(PICO, detail, grouped=bool(source.by))
         async for event in self._events(tenant, meter, since_ns, until_ns, cut.get(EVENTS, 0)):
             if _matches(event.group, source.where):
                 group = tuple(event.group.get(name) or "" for name in source.by)
@@ -192,7 +194,7 @@ class Metered(Counter):
             for group, tally in sorted(tallies.found.items())
         ]
         if meter.meter.aggregation not in ("sum", "count"):
-            counted = await self._own_figures(tenant, source, meter, since_ns, until_ns, cut, counted)
+            counted = await self._own_figures(tenant, source, meter, cut, counted, evidence, detail.grid)
         return Found(counted=tuple(counted))
 
     async def _own_figures(
@@ -200,33 +202,45 @@ class Metered(Counter):
         tenant: str,
         source: Source,
         meter: Version,
-        since_ns: int,
-        until_ns: int,
         cut: Cut,
         counted: list[Counted],
+        of: Evidence,
+        grid: Grid | None,
     ) -> list[Counted]:
-        """What the meter says itself. Raises: TransientError: it has read events that the list has not."""
+        """What the meter says itself of the time, or of each window of it, and then their sum.
+
+        Raises: TransientError: it has read events that the list has not.
+        """
         query = Query(
-            since=since_ns // MINUTE_NS, until=-(-until_ns // MINUTE_NS), by=source.by, where=dict(source.where)
+            since=of.since_ns // MINUTE_NS,
+            until=-(-of.until_ns // MINUTE_NS),
+            size=grid.size if grid else None,
+            zone=grid.zone if grid else "UTC",
+            by=source.by,
+            where=dict(source.where),
         )
         answer = await self._meters.ask(tenant, source.meter, meter.version, query, cut.get(EVENTS, 0))
         later = Wanted(
-            since_us=since_ns // 1000,
-            until_us=until_ns // 1000,
+            since_us=of.since_ns // 1000,
+            until_us=of.until_ns // 1000,
             type=meter.meter.event_type,
             limit=1,
             beyond_seq=cut.get(EVENTS, 0),
         )
         if (await self._meters.events(tenant, later, self._meters.seq)).found:
             raise TransientError(f"events of the time came while {source.meter} was asked; retry", code="not_ready")
-        said = {tuple(row.by[name] or "" for name in source.by): Fraction(row.value) for row in answer.found.rows}
-        figures = [said.get(tuple(one.group[name] for name in source.by), Fraction(0)) for one in counted]
-        return [
-            msgspec.structs.replace(
-                one, quantity=figure, evidence=msgspec.structs.replace(one.evidence, sum=text_of(figure))
-            )
-            for one, figure in zip(counted, figures, strict=True)
-        ]
+        said: dict[tuple[str, ...], list[tuple[int, Fraction]]] = {}
+        for row in answer.found.rows:
+            group = tuple(row.by[name] or "" for name in source.by)
+            said.setdefault(group, []).append((row.window_start * MINUTE_NS, Fraction(row.value)))
+        made = []
+        for one in counted:
+            figures = said.get(tuple(one.group[name] for name in source.by), [])
+            sum_ = sum((figure for _, figure in figures), Fraction(0))
+            evidence = msgspec.structs.replace(one.evidence, sum=text_of(sum_))
+            windows = tuple(figures) if grid else ()
+            made.append(msgspec.structs.replace(one, quantity=sum_, evidence=evidence, windows=windows))
+        return made
 
     async def _events(
         self, tenant: str, version: Version, since_ns: int, until_ns: int, cut_seq: int
@@ -302,7 +316,7 @@ def _counted(evidence: Evidence, group: dict[str, str], tally: Tally) -> Counted
     made = msgspec.structs.replace(
         evidence, group=group, count=tally.count, sum=text_of(tally.sum), sha256=tally.sha256
     )
-    return Counted(group=group, quantity=tally.sum, evidence=made, values=tally.values)
+    return Counted(group=group, quantity=tally.sum, evidence=made, values=tally.values, windows=tally.windows)
 
 
 def _is_usage(stream: str) -> bool:

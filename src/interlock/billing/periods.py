@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from itertools import pairwise
 
-from interlock.billing.value import Every, Segment, Subscription
+from interlock.billing.value import Every, Header, Segment, Subscription
 from interlock.errors import LocalError
 from interlock.meters.windows import first_instant, zone_of
 
@@ -112,6 +112,14 @@ def segments(subscriptions: Sequence[Subscription], period: str) -> list[Segment
             )
         )
     return found
+
+
+def due_of(header: Header, payable: int, issued_ns: int) -> str:
+    """The last day to pay on the zone's clock; empty: there is nothing to pay, or the plan does not say."""
+    if header.due_days is None or payable <= 0:
+        return ""
+    issued = date.fromisoformat(local_day(issued_ns, header.zone))
+    return (issued + timedelta(days=header.due_days)).isoformat()
 
 
 def local_day(ns: int, zone: str) -> str:

@@ -4,10 +4,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec import UNSET
+
 from interlock.billing.counting import Counter, Cut, Found
 from interlock.billing.drafting import Draft, book, difference, make_header
 from interlock.billing.periods import bounds_ns, current, days_of, name_of, previous, segments
-from interlock.billing.pricing import Priced, price_period, wants_values
+from interlock.billing.pricing import Priced, detail_of, named, price_period
 from interlock.billing.state import Accounts, Held
 from interlock.billing.value import Every, Line, PeriodSum, Segment
 from interlock.clock import Clock
@@ -104,6 +106,7 @@ class Drafting:
             "segments": tuple(own),
             "basis": tuple(sorted(touching)),
             "interim": now_ns < until_ns,
+            "due_days": plan.due_days if plan.due_days is not UNSET else None,
             "made_ns": now_ns,
             "by": by,
             **told,
@@ -113,10 +116,12 @@ class Drafting:
 
     async def _changed(self, accounts: Accounts, tenant: str, period: str, parts: Sequence[Segment]) -> bool:
         """Whether a period may come to something else than when an invoice that stands looked at it last."""
-        looked_ns = _looked_ns(accounts, tenant, period) - SLACK_NS
+        looked_ns = _looked_ns(accounts, tenant, period)
         for part in parts:
+            if looked_ns < part.until_ns:  # what is due once it has ended (commitments) is not charged yet
+                return True
             for source in _sources(accounts, [part]):
-                if await self._counter.changed(tenant, source, part.since_ns, part.until_ns, looked_ns):
+                if await self._counter.changed(tenant, source, part.since_ns, part.until_ns, looked_ns - SLACK_NS):
                     return True
         return False
 
@@ -133,19 +138,19 @@ class Drafting:
         own: bool,
     ) -> tuple[list[Line], PeriodSum]:
         """A period's lines and sums that are to be charged now; `told` is added to."""
-        counts: dict[tuple[str, str], Found] = {}
+        zone = accounts.subscriptions[tenant][0].zone
+        counts: dict[tuple[str, str], list[Found]] = {}
         for part in parts:
             for charge in accounts.plans[part.plan, part.version].charges:
-                if charge.source is not None:
-                    one = await self._counter.count(
-                        tenant, charge.source, part.since_ns, part.until_ns, cut, values=wants_values(charge)
-                    )
-                    counts[part.key, charge.id] = one
+                detail = detail_of(charge, zone, part)
+                for name, source in charge.counts.items():
+                    one = await self._counter.count(tenant, source, part.since_ns, part.until_ns, cut, detail)
+                    counts.setdefault((part.key, charge.id), []).append(named(one, name))
                     if own:
                         told["unpriced"] = max(told["unpriced"], one.unpriced)
                         told["open"] = max(told["open"], one.open)
         plans = dict(accounts.plans)
-        priced: Priced = await self._apart(price_period, period, parts, plans, counts, now_ns)
+        priced: Priced = await self._apart(price_period, period, zone, parts, plans, counts, now_ns)
         told["parameters"] |= priced.parameters
         before = [(await self._lines(held), held.header.periods) for held in accounts.standing(tenant, period)]
         found: tuple[list[Line], PeriodSum] = await self._apart(
@@ -182,4 +187,4 @@ def _running(zone: str, every: Every, now_ns: int) -> str:
 
 def _sources(accounts: Accounts, parts: Sequence[Segment]) -> list[Source]:
     charges = [charge for part in parts for charge in accounts.plans[part.plan, part.version].charges]
-    return [charge.source for charge in charges if charge.source is not None]
+    return [source for charge in charges for source in charge.counts.values()]

@@ -4,15 +4,18 @@ It always prices the whole period until now, as if nothing of it had been billed
 difference to what stands on earlier ones (drafting.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
-from interlock.billing.counting import Counted, Found
+from interlock.billing.counting import Counted, Detail, Found
 from interlock.billing.value import Discount, Line, LineTax, PeriodSum, Segment, Tax
+from interlock.billing.windowing import WINDOWS_MAX, buckets, grid, too_many_windows
 from interlock.errors import LocalError
 from interlock.ledger.billable import check as check_question
 from interlock.rating import (
@@ -44,8 +47,8 @@ STEPS_MAX = 500_000
 """Of all lines of a period: each is held in memory, some 600 bytes, and goes to the log."""
 
 Plans = Mapping[tuple[str, int], Plan]
-Counts = Mapping[tuple[str, str], Found]
-"""By segment key and charge id."""
+Counts = Mapping[tuple[str, str], Sequence[Found]]
+"""By segment key and charge id: of each of the charge's sources, which stands in the evidence (`named`)."""
 
 
 class Priced(NamedTuple):
@@ -72,30 +75,48 @@ def check_billable(plan: Plan, places: int) -> None:
     for place, charge in enumerate(plan.charges):
         model = charge.price.__struct_config__.tag
         field = f"charges[{place}]"
-        if charge.source is None and model != "flat":
+        if not charge.counts and model != "flat":
             raise LocalError("say what it counts: source = { meter = … } or { usage = … }", field=f"{field}.source")
-        if charge.source is not None and charge.source.usage:
-            _check_usage(plan, charge, charge.source, field)
-        if model == "windowed" or getattr(charge.price, "meters", None):
-            what = f"{model} over classes or several meters cannot be counted from one source"
-            raise LocalError(what, field=f"{field}.price")
+        for name, source in charge.counts.items():
+            if source.usage:
+                _check_usage(plan, charge, source, field, f"sources.{name}" if name else "source")
+        if model == "windowed" and not charge.windows:
+            what = 'say which windows: windows = { size = "hour", rules = […], otherwise = "CLASS" }'
+            raise LocalError(what, field=f"{field}.windows")
+        if getattr(charge.price, "meters", None) and not charge.sources:
+            what = "say what each of its meters counts: sources = { NAME = { meter = … } }"
+            raise LocalError(what, field=f"{field}.sources")
         if charge.negative_delta == "zero" and plan.discounts:
             what = "an invoice's discount cannot be shared with a charge that takes nothing back"
             raise LocalError(what, field=f"{field}.negative_delta")
 
 
-def _check_usage(plan: Plan, charge: Charge, source: Source, field: str) -> None:
+def _check_usage(plan: Plan, charge: Charge, source: Source, field: str, at: str) -> None:
     """Raises: LocalError: no such measure or dimension; a cost in USD would be taken for another currency."""
     try:
         check_question(source.usage, source.by, source.where)
     except LocalError as error:
-        raise LocalError(error.message, field=f"{field}.source.{error.field}") from error
+        raise LocalError(error.message, field=f"{field}.{at}.{error.field}") from error
     exchanged = isinstance(charge.price, Dynamic) and charge.price.multiplier != 1
     if source.usage == "cost" and plan.currency != "USD" and not exchanged:
         what = (
             f"cost is told in USD: a plan in {plan.currency} prices it as dynamic, the multiplier its rate of exchange"
         )
         raise LocalError(what, field=f"{field}.price")
+
+
+def detail_of(charge: Charge, zone: str, segment: Segment) -> Detail:
+    """What has to be counted of a charge besides sums."""
+    windows = grid(charge.windows, zone, segment.since_ns, segment.until_ns) if charge.windows else None
+    return Detail(values=wants_values(charge), grid=windows)
+
+
+def named(found: Found, meter: str) -> Found:
+    """The same, its evidence saying which of a charge's sources it is; a single one has no name."""
+    if not meter:
+        return found
+    counted = tuple(replace(one, evidence=replace(one.evidence, meter=meter)) for one in found.counted)
+    return replace(found, counted=counted)
 
 
 def wants_values(charge: Charge) -> bool:
@@ -107,19 +128,21 @@ def wants_values(charge: Charge) -> bool:
     return charge.aggregate == "weighted_sum" or isinstance(price, GraduatedProrated)
 
 
-def price_period(period: str, segments: Sequence[Segment], plans: Plans, counts: Counts, now_ns: int) -> Priced:
+def price_period(
+    period: str, zone: str, segments: Sequence[Segment], plans: Plans, counts: Counts, now_ns: int
+) -> Priced:
     """Raises: LocalError: a plan cannot price what was counted (a quantity past its last tier, say)."""
     lines: list[Line] = []
     discounts: list[Discount] = []
     taxes: list[Tax] = []
     parameters: dict[str, dict[str, Any]] = {}
-    parts = steps = 0
+    parts = steps = windows = 0
     for segment in segments:
         plan = plans[segment.plan, segment.version]
         asked = [
             (charge, counted)
             for charge in plan.charges
-            for counted in _parts(charge, counts.get((segment.key, charge.id)))
+            for counted in _parts(charge, counts.get((segment.key, charge.id), ()))
         ]
         ended, days = now_ns >= segment.until_ns, Days(billed=segment.days, period=segment.of_days)
         parts += len(asked)
@@ -129,7 +152,11 @@ def price_period(period: str, segments: Sequence[Segment], plans: Plans, counts:
             )
         rated = []
         for charge, counted in asked:
-            rated.append(rate(charge, _usage(segment, charge, counted, days, ended), Booked()))
+            used = _usage(segment, charge, counted, days, zone, now_ns)
+            windows += len(used.buckets) if charge.windows else 0
+            if windows > WINDOWS_MAX:
+                raise too_many_windows()
+            rated.append(rate(charge, used, Booked()))
             steps += len(rated[-1].steps)
             if steps > STEPS_MAX:
                 what = f"{period} takes more than {STEPS_MAX:,} steps to price: fewer tiers, or group by less"
@@ -152,30 +179,52 @@ def price_period(period: str, segments: Sequence[Segment], plans: Plans, counts:
     return Priced(lines, PeriodSum(period=period, discounts=tuple(discounts), taxes=tuple(taxes)), parameters)
 
 
-def _parts(charge: Charge, found: Found | None) -> list[tuple[Counted, ...]]:
-    """What becomes a line each: every group, or all of them together where the price is of buckets."""
-    if charge.source is None:
-        return [()]
-    counted = found.counted if found else ()
-    if charge.bucketed or not charge.source.by:
+def _parts(charge: Charge, found: Sequence[Found]) -> list[tuple[Counted, ...]]:
+    """What becomes a line each: every group, of all sources; or all groups together where each is a bucket."""
+    counted = tuple(one for of in found for one in of.counted)
+    if charge.bucketed or not any(source.by for source in charge.counts.values()):
         return [counted]
-    return [(one,) for one in counted]
+    return _by_group(counted)
 
 
-def _usage(segment: Segment, charge: Charge, counted: tuple[Counted, ...], days: Days, ended: bool) -> Usage:
+def _by_group(counted: Iterable[Counted]) -> list[tuple[Counted, ...]]:
+    """What the sources counted of each group together, in the order of the groups' values."""
+    of_group = sorted(counted, key=_values)
+    return [tuple(of) for _, of in groupby(of_group, key=_values)]
+
+
+def _values(one: Counted) -> tuple[str, ...]:
+    return tuple(one.group.values())
+
+
+def _usage(segment: Segment, charge: Charge, counted: tuple[Counted, ...], days: Days, zone: str, now_ns: int) -> Usage:
     begin, end = (datetime.fromtimestamp(ns // NANO, UTC) for ns in (segment.since_ns, segment.until_ns))
+    ended = now_ns >= segment.until_ns
     more: dict[str, Any] = {"days": days, "last_of_period": ended, "begin": begin, "end": end}
-    if charge.source is None:
+    if not charge.counts:
         return Usage(quantity=Fraction(1), **more)
+    if charge.windows:
+        cut = grid(charge.windows, zone, segment.since_ns, segment.until_ns)
+        groups = _by_group(counted) if charge.bucketed else [counted]
+        names = [group_text(of[0].group) if charge.bucketed else "" for of in groups]
+        used = [[pair for one in of for pair in one.windows] for of in groups]
+        return Usage(buckets=tuple(buckets(charge.windows, cut, names, used, now_ns)), **more)
     if charge.bucketed:
-        buckets = tuple(RatedBucket(name=group_text(one.group), quantity=one.quantity) for one in counted)
-        return Usage(buckets=buckets, **more)
+        whole = tuple(RatedBucket(name=group_text(of[0].group), quantity=_sum(of)) for of in _by_group(counted))
+        return Usage(buckets=whole, **more)
     if wants_values(charge):
         values = sorted(pair for one in counted for pair in one.values)
         events = tuple(Event(value=value, at=datetime.fromtimestamp(ns / NANO, UTC)) for ns, value in values)
         return Usage(events=events, **more)
     count = sum(one.evidence.count for one in counted)
-    return Usage(quantity=sum((one.quantity for one in counted), Fraction(0)), event_count=count, **more)
+    if charge.sources:
+        meters = {name: _sum(one for one in counted if one.evidence.meter == name) for name in charge.sources}
+        return Usage(meters=meters, event_count=count, **more)
+    return Usage(quantity=_sum(counted), event_count=count, **more)
+
+
+def _sum(counted: Iterable[Counted]) -> Fraction:
+    return sum((one.quantity for one in counted), Fraction(0))
 
 
 def group_text(group: Mapping[str, str]) -> str:
@@ -186,19 +235,19 @@ def group_text(group: Mapping[str, str]) -> str:
 def _line(
     period: str, segment: Segment, charge: Charge, counted: tuple[Counted, ...], rated: Rated, found: TotalLine
 ) -> Line:
-    group = counted[0].group if len(counted) == 1 and not charge.bucketed else {}
-    named = charge.description or charge.id
+    group = counted[0].group if counted and not charge.bucketed else {}
+    called = charge.description or charge.id
     key = f"{segment.key}/{charge.id}"
     if group:
         key += "?" + msgspec.json.encode(dict(sorted(group.items()))).decode()
-    quantity = sum((one.quantity for one in counted), Fraction(0)) if charge.source else Fraction(1)
+    quantity = _sum(counted) if charge.counts else Fraction(1)
     return Line(
         key=key,
-        kind="usage" if charge.source else "fixed",
+        kind="usage" if charge.counts else "fixed",
         period=period,
         since_ns=segment.since_ns,
         until_ns=segment.until_ns,
-        description=f"{named} ({group_text(group)})" if group else named,
+        description=f"{called} ({group_text(group)})" if group else called,
         plan=segment.plan,
         version=segment.version,
         charge=charge.id,
@@ -252,7 +301,7 @@ def _taxed(plan: Plan, lines: list[Line], found: Total) -> list[Line]:
     for line, mine in zip(lines, shares, strict=True):
         included = sum(one.amount for one in mine) if plan.taxes.inclusive else 0
         net = line.amount - line.discount - included
-        made.append(msgspec.structs.replace(line, net=net, taxes=tuple(mine)))
+        made.append(replace(line, net=net, taxes=tuple(mine)))
     return made
 
 

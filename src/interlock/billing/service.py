@@ -16,11 +16,13 @@ from interlock.billing import crediting, lifecycle, terms
 from interlock.billing.counting import Counter, Item
 from interlock.billing.credits import Credits, NoCredits
 from interlock.billing.drafting import Draft
+from interlock.billing.periods import due_of
 from interlock.billing.preparing import Apart, Drafting
 from interlock.billing.state import STREAM, Accounts, Adopted, Held, IssuerSet, SubscriptionSet
 from interlock.billing.value import (
     Approved,
     CreditNote,
+    Evidence,
     Finalized,
     Header,
     Line,
@@ -276,11 +278,12 @@ class Billing:
             found += part.lines
         return found
 
-    async def events(self, line: Line, tenant: str) -> AsyncIterator[Item]:
-        """The events that a line counts, by id in each of its groups: those of the cut, none that came later."""
+    async def events(self, line: Line, tenant: str) -> AsyncIterator[tuple[Evidence, Item]]:
+        """The events that a line counts, by id in each evidence that counts them: those of the cut, none that came
+        later."""
         for evidence in line.evidence:
             async for item in self._counter.items(tenant, evidence):
-                yield item
+                yield evidence, item
 
     # inside
 
@@ -307,6 +310,7 @@ class Billing:
         sequence = self.accounts.sequences.get(("invoice", year), 0) + 1
         rounded = round_to(Fraction(taken, NANO), held.header.places, "half_away_from_zero")
         prepaid = held.header.total if taken == held.header.total else to_nano(rounded)
+        payable = held.header.total - prepaid
         return Finalized(
             invoice=held.header.id,
             sha256=held.sha256,
@@ -316,7 +320,8 @@ class Billing:
             issued_ns=now_ns,
             prepaid_nanousd=taken,
             prepaid=prepaid,
-            payable=held.header.total - prepaid,
+            payable=payable,
+            due=due_of(held.header, payable, now_ns),
             by=by,
         )
 

@@ -75,6 +75,19 @@ class Held(msgspec.Struct, kw_only=True):
         """Whether it demands money."""
         return self.state == "final"
 
+    @property
+    def left(self) -> int | None:
+        """What is still demanded of what it demanded: less its credit notes, nothing once it is voided; None: it never
+        was final. Payments are not known here."""
+        if self.final is None:
+            return None
+        return 0 if self.voided else self.final.payable - sum(note.total for note in self.notes)
+
+    @property
+    def due(self) -> str:
+        """The day by which what it demands is to be paid; empty: nothing is, or the plan does not say."""
+        return self.final.due if self.final and not self.voided else ""
+
     def touches(self, period: str) -> bool:
         """Whether a line of it belongs to the period."""
         return any(one.period == period for one in self.header.periods)

@@ -71,6 +71,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     source: str
     """`usage/output` or `meter/SLUG/VERSION`."""
+    meter: str = ""
+    """Where a charge counts several: its name for this one (`rating.Charge.sources`)."""
     since_ns: int
     until_ns: int
     where: dict[str, tuple[str, ...]] = {}
@@ -197,6 +199,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Attempts that had not ended; they come in a later invoice."""
     interim: bool = False
     """The period had not ended."""
+    due_days: int | None = None
+    """It is to be paid by so many days after that of its issue; None: the plan does not say."""
     made_ns: int
     by: str = ""
 
@@ -243,6 +247,8 @@ class Finalized(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prepaid: int = 0
     """The same, at the currency's places."""
     payable: int
+    due: str = ""
+    """`2026-12-31`, in the invoice's zone: the last day to pay; empty: nothing to pay, or nothing said."""
     by: str
 
 

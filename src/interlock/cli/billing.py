@@ -1,7 +1,6 @@
 """`interlock plans`, `subscriptions` and `invoices`: through the server; `check` and `books` also without one."""
 
 import os
-from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from interlock.cli.client import NoServer, call, data_dir, segment, text, url
 from interlock.cli.output import Column, complain, number, say, say_csv, say_json, say_whole, table
 from interlock.errors import LocalError
 
-_INVOICE = ("number", "id", "state", "tenant", "period", "currency", "total", "payable", "issued_at")
+_INVOICE = ("number", "id", "state", "tenant", "period", "currency", "total", "payable", "left", "due", "issued_at")
 _LINE = ("n", "period", "description", "quantity", "unit", "amount", "discount", "net")
 PAGE = 1000
 
@@ -167,7 +166,7 @@ def events(args: Any) -> int:
         after = found["next"]
     if args.verify:
         return _verified(args, found["line"]["evidence"], rows)
-    return _listed(args, {"line": found["line"], "events": rows}, "events", ("id", "at", "quantity"))
+    return _listed(args, {"line": found["line"], "events": rows}, "events", ("id", "at", "quantity", "meter"))
 
 
 def check(args: Any) -> int:
@@ -240,6 +239,8 @@ def _moved(args: Any, found: dict[str, Any], more: str = "") -> int:
         named = f"{found['number']} ({found['id']})" if found["number"] else found["id"]
         paid = found["payable"] not in (None, found["total"])
         due = f", payable {found['payable']}" if paid and found["state"] == "final" else ""
+        due += f" by {found['due']}" if found["due"] else ""
+        due += ", of which nothing is due" if found["voided"] else ""
         say(f"{named} is {found['state']}: {found['total']} {found['currency']}{due}" + (f", {more}" if more else ""))
     return 0
 
@@ -278,10 +279,9 @@ def _invoice(args: Any, found: dict[str, Any]) -> int:
     if found["payable"] is not None:
         sums += [("prepaid", f"-{found['prepaid']}")] if found["prepaid"].strip("0.") else []
         sums += [("payable", found["payable"])]
-    if notes := found["credit_notes"]:
-        sums += [(f"credit note {one['number']}", f"-{one['total']}") for one in notes]
-        left = Decimal(found["payable"]) - sum(Decimal(one["total"]) for one in notes)
-        sums += [("left", f"{left:f}")]
+        sums += [(f"credit note {one['number']}", f"-{one['total']}") for one in found["credit_notes"]]
+        sums += [("left", found["left"])] if found["left"] != found["payable"] else []
+        sums += [("due", found["due"])] if found["due"] else []
     say(*table([Column(""), Column("", True)], [list(row) for row in sums])[1:])
     for ended in filter(None, (found["returned"], found["voided"])):
         say("", f"{found['state']}, so nothing is due: {ended['reason']}")
@@ -295,7 +295,7 @@ def _listed(args: Any, found: dict[str, Any], name: str, columns: tuple[str, ...
     elif args.format == "csv":
         say_csv(columns, found[name])
     else:
-        right = ("version", "charges", "total", "payable", "balance", "quantity")
+        right = ("version", "charges", "total", "payable", "left", "balance", "quantity")
         cells = [["-" if row[column] in (None, "") else str(row[column]) for column in columns] for row in found[name]]
         say(*table([Column(column.removesuffix("_at"), column in right) for column in columns], cells))
     return 0

@@ -227,13 +227,14 @@ class BillingPaths:
         if not 1 <= n <= len(lines):
             raise LocalError(f"the invoice has lines 1 to {len(lines)}", code="not_found", field="n")
         line, rows, place = lines[n - 1], list[dict[str, Any]](), 0
-        async for item in self._billing.events(line, held.header.tenant):
+        async for evidence, item in self._billing.events(line, held.header.tenant):
             place += 1
             if place > after + limit:
                 break
             if place > after:
                 row = {"id": item.id, "at": rfc3339(item.at_ns), "quantity": item.quantity}
-                rows.append({**row, "group": dict(item.group)})
+                counted_by = {"source": evidence.source, "meter": evidence.meter or None}
+                rows.append({**row, **counted_by, "group": dict(item.group)})
         told = line_json(line, held.header.places)
         counted = {name: told[name] for name in ("n", "description", "quantity", "unit", "evidence")}
         return json({"line": counted, "events": rows, "next": after + limit if place > after + limit else None})

@@ -21,6 +21,7 @@ from interlock.rating.plan import (
     Source,
     Tax,
     Taxes,
+    Windows,
 )
 from interlock.rating.quantities import convert
 from interlock.rating.rate import rate
@@ -64,6 +65,7 @@ __all__ = [
     "TieBreak",
     "Total",
     "Usage",
+    "Windows",
     "Work",
     "apportion",
     "check_charge",

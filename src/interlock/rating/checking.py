@@ -1,8 +1,10 @@
 """Whether a plan makes sense: bounds, order of tiers, names that are there, parameters that do not contradict. Pure."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+
+from msgspec import UNSET
 
 from interlock.errors import LocalError
 from interlock.rating.currencies import PLACES, PLACES_MAX
@@ -30,6 +32,8 @@ from interlock.rating.plan import (
     VolumeBlocks,
     Window,
     Windowed,
+    WindowRule,
+    Windows,
 )
 from interlock.units import INT64_MAX, NANO
 
@@ -47,6 +51,8 @@ LIMITS_MAX = 8
 """Of one plan: a call is held to 18 limits at the most (`limits.page.PARTS_MAX`), and ten are left to the
 configuration's own and to prepaid accounts."""
 WARN_AT_MAX = 16
+DUE_DAYS_MAX = 366
+HOURS = 24
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 _CURRENCY = re.compile(r"[A-Z][A-Z0-9]{1,15}")
@@ -74,6 +80,8 @@ def check_plan(plan: Plan) -> None:
         _not_negative(plan.commitment.minimum, "commitment.minimum")
         _named(plan.commitment.charges, ids, "commitment.charges", "charge")
     _taxes(plan.taxes)
+    if plan.due_days is not UNSET:
+        _within(plan.due_days, 0, DUE_DAYS_MAX, "due_days")
     if plan.entitlements is not None:
         _entitlements(plan.entitlements)
     _unlike(plan.order, "order", "stage")
@@ -89,6 +97,10 @@ def check_charge(charge: Charge, at: str, taxes: set[str]) -> None:
     _price(charge.price, f"{at}.price")
     if charge.source is not None:
         _source(charge.source, f"{at}.source")
+    if charge.sources is not UNSET:
+        _sources(charge, charge.sources, f"{at}.sources")
+    if charge.windows is not UNSET:
+        _windows(charge, charge.windows, f"{at}.windows")
     if charge.convert is not None:
         _conversion(charge.convert, f"{at}.convert")
     if charge.round is not None:
@@ -108,6 +120,8 @@ def check_charge(charge: Charge, at: str, taxes: set[str]) -> None:
     _refuse(level and not weighed, f"{at}.price.tier_by", what)
     whole = isinstance(charge.price, Percentage | GraduatedProrated | Windowed)
     _refuse(charge.bucketed and whole, f"{at}.bucketed", "this price has its own events or windows")
+    alone = bool(getattr(charge.price, "meters", None)) and (charge.bucketed or bool(charge.free_units))
+    _refuse(alone, f"{at}.price.meters", "each meter is priced alone: no buckets, and no free_units of them together")
     per_event = charge.convert is not None or charge.free_units or charge.aggregate != "sum"
     _refuse(whole and bool(per_event), f"{at}.price", "goes with no conversion, free_units or weighted sum")
 
@@ -194,6 +208,40 @@ def _source(source: Source, at: str) -> None:
         _refuse(not 0 < len(values) <= NAMES_MAX, f"{at}.where.{name}", f"expected 1 to {NAMES_MAX} values")
         for value in values:
             _text(value, f"{at}.where.{name}")
+
+
+def _sources(charge: Charge, sources: Mapping[str, Source], at: str) -> None:
+    _refuse(charge.source is not None, at, "give either source or sources")
+    _refuse(not 0 < len(sources) <= NAMES_MAX, at, f"expected 1 to {NAMES_MAX}")
+    by = next(iter(sources.values())).by
+    for name, source in sources.items():
+        _name(name, at)
+        _source(source, f"{at}.{name}")
+        _refuse(source.by != by, f"{at}.{name}.by", f"all are grouped alike: expected {list(by)}")
+    alone = getattr(charge.price, "meters", None)
+    if alone:
+        _refuse(sources.keys() != alone.keys(), at, f"the price has the meters {', '.join(sorted(alone))}: name these")
+
+
+def _windows(charge: Charge, windows: Windows, at: str) -> None:
+    classes = charge.price.classes if isinstance(charge.price, Windowed) else {}
+    _refuse(not classes and not charge.bucketed, at, "go with a windowed price, or bucketed = true")
+    _refuse(len(windows.rules) > NAMES_MAX, f"{at}.rules", f"expected at most {NAMES_MAX}")
+    places = {f"{at}.rules[{n}].in_class": rule.in_class for n, rule in enumerate(windows.rules)}
+    for place, name in {**places, f"{at}.otherwise": windows.otherwise}.items():
+        known = ", ".join(sorted(classes)) or "none, since this price has no classes"
+        _refuse(name not in (classes or {""}), place, f"expected a class of the price: {known}")
+    for n, rule in enumerate(windows.rules):
+        _window_rule(windows, rule, f"{at}.rules[{n}]")
+
+
+def _window_rule(windows: Windows, rule: WindowRule, at: str) -> None:
+    _unlike(rule.days, f"{at}.days", "day")
+    _within(rule.from_hour, 0, HOURS - 1, f"{at}.from_hour")
+    _within(rule.to_hour, 1, HOURS, f"{at}.to_hour")
+    _refuse(rule.from_hour >= rule.to_hour, f"{at}.to_hour", "comes after from_hour; past midnight it is two rules")
+    parts = (rule.from_hour, rule.to_hour) != (0, HOURS)
+    _refuse(parts and windows.size == "day", f"{at}.from_hour", "a window of a day has no hour: leave hours out")
 
 
 def _discounts(discounts: Sequence[Discount], at: str, ids: set[str] | None) -> None:

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 ZERO = Fraction(0)
 ONE = Fraction(1)
@@ -19,8 +20,15 @@ PastLast = Literal["refuse", "last_tier"]
 """What a quantity past the last tier is: an error, or priced as the last tier."""
 
 
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
 class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every part of a plan is: frozen, and read without a key that it does not know."""
+    """What every part of a plan is: frozen, and read without a key that it does not know.
+
+    A field that plans once did not have is `UNSET` where nothing is said, and then left out of the plan's record: what
+    was hashed before hashes so still.
+    """
 
 
 class Tier(Value, frozen=True):
@@ -220,6 +228,28 @@ class Source(Value, frozen=True):
     """Dimension to the values that count; all of them have to hold."""
 
 
+class WindowRule(Value, frozen=True):
+    """Windows that begin on one of these days, from an hour on until before another, on the zone's clock."""
+
+    in_class: str
+    days: tuple[Weekday, ...] = ()
+    """None named: all."""
+    from_hour: int = 0
+    to_hour: int = 24
+    """Exclusive."""
+
+
+class Windows(Value, frozen=True):
+    """How time is cut where each window is a bucket, and which class each is in."""
+
+    size: Literal["hour", "day"]
+    """Of the clock of the tenant's zone."""
+    rules: tuple[WindowRule, ...] = ()
+    """The first that fits says the class."""
+    otherwise: str = ""
+    """The class of a window that no rule fits."""
+
+
 class Charge(Value, frozen=True):
     """One thing that is billed. The order of its parameters here is the order in which they apply."""
 
@@ -229,6 +259,10 @@ class Charge(Value, frozen=True):
     unit_name: str = ""
     """What one unit is called on an invoice: `token`, `GB`."""
     source: Source | None = None
+    sources: dict[str, Source] | UnsetType = UNSET
+    """Instead of `source`: several, by name. Their sum is priced, or each alone by its tiers in `price.meters`."""
+    windows: Windows | UnsetType = UNSET
+    """What of it is one bucket of a windowed price, or of `bucketed`: each window of time, whether used or not."""
     negative_quantity: Literal["refuse", "rate", "zero"] = "refuse"
     aggregate: Literal["sum", "weighted_sum"] = "sum"
     """`weighted_sum`: changes of a level, each for the part of the period that it lasts."""
@@ -249,6 +283,13 @@ class Charge(Value, frozen=True):
     """What a run books where the period now comes to less than what is booked: the difference, or nothing."""
     taxes: tuple[str, ...] | None = None
     """Names of the plan's taxes that apply; None: all."""
+
+    @property
+    def counts(self) -> dict[str, Source]:
+        """All that it counts, by name; a single `source` has none (empty)."""
+        if self.sources:
+            return self.sources
+        return {} if self.source is None else {"": self.source}
 
 
 class Commitment(Value, frozen=True):
@@ -323,5 +364,7 @@ class Plan(Value, frozen=True):
     discounts: tuple[Discount, ...] = ()
     commitment: Commitment | None = None
     taxes: Taxes = Taxes()
+    due_days: int | UnsetType = UNSET
+    """An invoice is to be paid by so many days after that of its issue. Rating ignores it."""
     entitlements: Entitlements | None = None
     """None: nothing is restricted. It is left out of the plan's record, so that older records stay what they were."""

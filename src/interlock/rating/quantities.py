@@ -68,7 +68,9 @@ def metered(charge: Charge, usage: Usage, work: Work) -> Fraction:
         found = usage.quantity
     else:
         found = sum((bucket.quantity for bucket in usage.buckets), ZERO)
-        found += sum((event.value for event in usage.events), ZERO) + sum(usage.meters.values(), ZERO)
+        found += sum((event.value for event in usage.events), ZERO)
+        if usage.meters:
+            found += work.sum("all meters", list(usage.meters.values()))
     return not_negative(charge, found, "quantity")
 
 

@@ -7,6 +7,8 @@ however late usage comes, the runs together come to what one run would have.
 from dataclasses import dataclass
 from fractions import Fraction
 
+from msgspec.structs import replace
+
 from interlock.errors import LocalError
 from interlock.rating.amounts import dynamic, percentage
 from interlock.rating.blocks import blocks
@@ -131,11 +133,12 @@ def _price(charge: Charge, usage: Usage, work: Work) -> _Priced:
     if isinstance(charge.price, GraduatedProrated):
         priced = _prorated(charge.price, usage, work)
     elif isinstance(charge.price, Windowed):
-        total = sum((not_negative(charge, one.quantity, "buckets") for one in usage.buckets), ZERO)
-        priced = _Priced(quantity=total, gross=windowed(charge.price, usage.buckets, work))
+        counted = [replace(one, quantity=not_negative(charge, one.quantity, "buckets")) for one in usage.buckets]
+        total = sum((one.quantity for one in counted), ZERO)
+        priced = _Priced(quantity=total, gross=windowed(charge.price, counted, work))
     elif charge.bucketed:
         priced = _bucketed(charge, usage, work)
-    elif usage.meters and isinstance(charge.price, GraduatedBlocks | VolumeBlocks):
+    elif isinstance(charge.price, GraduatedBlocks | VolumeBlocks) and charge.price.meters:
         meters = {name: _billed(charge, quantity, ZERO, work) for name, quantity in usage.meters.items()}
         gross = blocks(charge.price, sum(meters.values(), ZERO), meters, work)
         priced = _Priced(quantity=sum(meters.values(), ZERO), gross=gross)

@@ -37,6 +37,8 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     name: str = ""
     in_class: str = ""
     """Of a windowed price: which of its classes."""
+    ended: bool = True
+    """Of a windowed price: only a window that has ended is topped up to its commitment."""
 
 
 class Days(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -70,6 +70,19 @@ def test_a_credit_note_is_another_document() -> None:
     assert {row["ChargeClass"] for row in mine} == {"Correction"}
 
 
+def test_units_of_several_sources() -> None:
+    def row(**measures: str) -> dict[str, str]:
+        sources = {name: {"usage": measure} for name, measure in measures.items()}
+        rig = Rig().subscribed(TOKENS | {"source": None, "sources": sources, "unit_name": "", "free_units": "1"})
+        rig.usage.add("2026-11-05", 7)
+        [found] = rows(focus_csv(rig.whole(rig.final())))
+        return found
+
+    both = row(a="output", b="input")
+    assert (both["ConsumedUnit"], both["SkuMeter"]) == ("Tokens", "usage/output usage/input")
+    assert row(a="output", b="requests")["ConsumedUnit"] == "Units"  # of two kinds there is no unit
+
+
 def test_only_of_what_is_billed() -> None:
     rig = Rig().subscribed()
     with pytest.raises(LocalError) as caught:

@@ -118,6 +118,37 @@ def test_prices_that_people_can_follow() -> None:
     assert "2 packages × 2" in Read(page(rig.document())).text
 
 
+def test_what_each_meter_counted() -> None:
+    sources = {"reads": {"usage": "output"}, "writes": {"usage": "input"}}
+    charge = TOKENS | {"source": None, "sources": sources, "price": {"model": "per_unit", "unit": "2"}}
+    rig = Rig().subscribed(charge)
+    rig.usage.add("2026-11-05", 1500)
+    rig.usage.add("2026-11-05", 7, measure="input")
+    first = rig.final()
+    assert "1,507 × 2 · 1,500 reads + 7 writes" in Read(page(rig.whole(first))).text
+    rig.usage.add("2026-11-05", 1)
+    rig.at("2027-01-02")
+    assert "reads" not in Read(page(rig.whole(rig.final("2026-12")))).text.partition("Corrections of")[2]
+
+
+def test_a_windows_price_is_no_product() -> None:
+    window = {"price": {"model": "per_unit", "unit": "2"}, "commitment": "3", "overage_factor": "2"}
+    charge = {"price": {"model": "windowed", "classes": {"": window}}, "windows": {"size": "day"}}
+    rig = Rig().subscribed(TOKENS | charge)
+    rig.usage.add("2026-11-05", 7)
+    text = Read(page(rig.document())).text
+    assert "25.00" in text and "×" not in text  # 3 and twice 11, not 7 × 2
+
+
+def test_the_day_to_pay() -> None:
+    rig = Rig().subscribed(BASE, due_days=30)
+    assert "Payment due" not in Read(page(rig.document())).text
+    held = rig.final()
+    assert re.search(r"Payment due\s*2027-01-02", Read(page(rig.whole(held))).text)
+    rig.do(rig.billing.void(held.header.id, "wrong", "bob"))
+    assert "Payment due" not in Read(page(rig.whole(held))).text
+
+
 def test_thousands() -> None:
     assert [grouped(text) for text in ("1234567", "-1000.5", "0.25", "1/3")] == ["1,234,567", "-1,000.5", "0.25", "1/3"]
 

@@ -38,6 +38,14 @@ def test_names_from_outside_in_both_files() -> None:
                     Decimal(shown)
 
 
+def test_several_sources_and_the_day_to_pay() -> None:
+    sources = {"out": {"usage": "output"}, "cost": {"usage": "input"}}
+    rig = Rig().subscribed(TOKENS | {"source": None, "sources": sources}, due_days=30)
+    rig.usage.add("2026-11-05", 7)
+    [row] = csv.DictReader(io.StringIO(lines_csv(rig.whole(rig.final()))))
+    assert (row["sources"], row["due"], len(row["sha256"].split())) == ("usage/output usage/input", "2027-01-02", 2)
+
+
 def test_figures_sum() -> None:
     rig = Rig().subscribed(TOKENS | {"price": {"model": "per_unit", "unit": "0.3333"}}, taxes=VAT)
     rig.usage.add("2026-11-05", 7)

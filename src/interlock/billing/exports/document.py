@@ -88,6 +88,9 @@ def invoice_json(document: Document, *, lines: bool = True) -> dict[str, Any]:
         "residue": header.residue,
         "prepaid": money(final.prepaid, places) if final else None,
         "payable": money(final.payable, places) if final else None,
+        "left": money(held.left, places) if held and held.left is not None else None,
+        "due_days": header.due_days,
+        "due": (held.due if held else "") or None,
         "unpriced": header.unpriced,
         "open": header.open,
         "interim": header.interim,
@@ -138,6 +141,7 @@ def evidence_json(one: Evidence) -> dict[str, Any]:
     """What is counted, and the proof of it."""
     return {
         "source": one.source,
+        "meter": one.meter or None,
         "since": rfc3339(one.since_ns),
         "until": rfc3339(one.until_ns),
         "where": one.where,

@@ -126,7 +126,7 @@ def _line(line: Line, places: int) -> Row:
         "PricingUnit": line.unit or "Units",
         "ResourceId": group.get("deployment") or group.get("model") or "",
         "SkuId": line.charge or line.kind,
-        "SkuMeter": line.evidence[0].source if line.evidence else "",
+        "SkuMeter": " ".join(dict.fromkeys(one.source for one in line.evidence)),
         "SkuPriceId": f"{line.plan}/{line.version}/{line.charge or line.kind}",
         "SubAccountId": group.get("principal", ""),
         "Tags": msgspec.json.encode(group).decode(),
@@ -143,8 +143,9 @@ def _consumed_unit(line: Line) -> str:
     """Of what was counted, which a plan may price in another unit (1,000 tokens)."""
     if line.billed == line.quantity and line.unit:
         return line.unit
-    kind, _, name = line.evidence[0].source.partition("/") if line.evidence else ("", "", "")
-    return _COUNTED.get(name, "Tokens") if kind == "usage" else "Units"
+    counted = [one.source.partition("/") for one in line.evidence]
+    units = {_COUNTED.get(name, "Tokens") if kind == "usage" else "Units" for kind, _, name in counted}
+    return units.pop() if len(units) == 1 else "Units"
 
 
 def _note(document: Document, note: CreditNote, common: Mapping[str, Any]) -> Iterator[Row]:

@@ -109,6 +109,7 @@ def _top(document: Document, title: str) -> str:
     facts = [
         ("Number", document.number or "—"),
         ("Date of issue", local_day(final.issued_ns, header.zone) if final else "—"),
+        ("Payment due", held.due if held else ""),
         ("Period", f"{local_day(header.since_ns, header.zone)} – {last}"),
         ("Currency", header.currency),
         ("Your reference", header.reference),
@@ -152,6 +153,7 @@ def _row(line: Line, header: Header) -> str:
     notes = [_price(line)] if not line.correction else []
     if line.billed != line.quantity and line.kind == "usage":
         notes.append(f"{grouped(line.quantity)} counted")
+    notes.append(_meters(line))
     whole = (line.since_ns, line.until_ns) == (header.since_ns, header.until_ns)
     if not whole and line.period == header.period:
         first, last = local_day(line.since_ns, header.zone), local_day(line.until_ns - 1, header.zone)
@@ -166,9 +168,21 @@ def _row(line: Line, header: Header) -> str:
     )
 
 
+def _meters(line: Line) -> str:
+    """What each of several sources counted; nothing where the line is only what came since an earlier invoice."""
+    sums: dict[str, Fraction] = {}
+    for one in line.evidence:
+        sums[one.meter] = sums.get(one.meter, Fraction(0)) + Fraction(one.sum)
+    if len(sums) < 2 or sum(sums.values()) != Fraction(line.quantity):
+        return ""
+    return " + ".join(f"{grouped(text_of(quantity))} {name}" for name, quantity in sums.items())
+
+
 def _price(line: Line) -> str:
     """How the price came about, where that is said in a few products: `1,000 × 0.01 + 500 × 0.005`; else nothing."""
     parts = []
+    if any("commitment" in step.input for step in line.steps):
+        return ""  # of a window, whose products are not what it comes to
     for step in line.steps:
         names = _PRODUCTS.get(step.rule)
         if names is None:
@@ -278,7 +292,7 @@ def _left(document: Document) -> str:
     held = document.held
     if held is None or held.final is None or not held.notes:
         return ""
-    left = held.final.payable - sum(note.total for note in held.notes)
+    left = held.left or 0
     what = "Due" if left >= 0 else "In your favour"
     return _sums([(f"{what} after credit notes, {document.header.currency}", left, "due")], document.header)
 

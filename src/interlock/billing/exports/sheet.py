@@ -10,6 +10,7 @@ LINE_COLUMNS = (
     *("invoice", "number", "tenant", "currency", "n", "kind", "period", "correction", "since", "until"),
     *("description", "plan", "version", "charge", "group", "quantity", "billed", "unit"),
     *("exact", "amount", "rounded_off", "discount", "net", "tax", "events", "sha256"),
+    *("sources", "due"),
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _NUMBERS = frozenset({"n", "version", "quantity", "billed", "exact", "amount", "rounded_off", "discount", "net", "tax"})
@@ -56,4 +57,6 @@ def _row(document: Document, place: int) -> dict[str, str]:
         "tax": money(tax, header.places),
         "events": str(sum(one.count for one in line.evidence)),
         "sha256": " ".join(one.sha256 for one in line.evidence),
+        "sources": " ".join(one.source for one in line.evidence),
+        "due": document.held.due if document.held else "",
     }
