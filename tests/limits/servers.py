@@ -26,6 +26,7 @@ class InMemory:
     def __init__(self, times: Times) -> None:
         self.clock = ManualClock()
         self.server = MemoryServer(self.clock, times)
+        self.times = times
         self.now_ns = self.clock.now_ns
 
     def line(self, lessee: Lessee) -> Authority:
@@ -87,12 +88,12 @@ class Real:
 
     def __init__(self, server: RealServer, times: Times) -> None:
         self._server = server
-        self._times = times
+        self.times = times
         self.now_ns = server.now_ns
         self.lines: list[Authority] = []
 
     def line(self, lessee: Lessee) -> Authority:
-        self.lines.append(ValkeyAuthority(self._server.url, lessee, times=self._times))
+        self.lines.append(ValkeyAuthority(self._server.url, lessee, times=self.times))
         return self.lines[-1]
 
     async def wait(self, ns: int) -> None:

@@ -14,7 +14,7 @@ from interlock.errors import LocalError, TransientError
 from interlock.limits import Ask, Lessee, Times
 from interlock.limits.limit import NEVER_NS
 from interlock.limits.valkey_authority import ValkeyAuthority
-from interlock.testing.authority_contract import END_NS, TIMES, AuthorityContract, ask, grants, lessee
+from interlock.testing.authority_contract import END_NS, AuthorityContract, ask, at_some_pace, grants, lessee
 from interlock.units import INT64_MAX
 
 
@@ -22,15 +22,15 @@ class TestMemory(AuthorityContract):
     """The reference."""
 
     @contextlib.asynccontextmanager
-    async def server(self, directory: Path) -> AsyncIterator[InMemory]:
-        yield InMemory(TIMES)
+    async def server(self, directory: Path, times: Times) -> AsyncIterator[InMemory]:
+        yield InMemory(times)
 
 
 class TestValkey(AuthorityContract):
     """A real server."""
 
-    def server(self, directory: Path) -> contextlib.AbstractAsyncContextManager[Real]:
-        return real(directory, TIMES)
+    def server(self, directory: Path, times: Times) -> contextlib.AbstractAsyncContextManager[Real]:
+        return real(directory, times)
 
 
 STILL = Times(gather_ns=0, silent_ns=3_600 * 10**9, recall_ns=3_600 * 10**9)
@@ -78,14 +78,15 @@ def test_a_server_that_comes_back_with_an_older_memory_is_told_before_it_grants(
 ) -> None:
     """It was saved, granted more, and was killed: what it remembers is not all, though it knows everybody."""
 
-    async def main() -> None:
+    async def main(times: Times) -> None:
         folder = Path(tempfile.mkdtemp(dir=tmp_path))
         with real_server(folder) as server:
-            async with asyncio.timeout(20):
-                one, two = (ValkeyAuthority(server.url, lessee(name), times=TIMES) for name in "ab")
+            one, two = (ValkeyAuthority(server.url, lessee(name), times=times) for name in "ab")
+            async with asyncio.timeout(20), contextlib.AsyncExitStack() as stack:
                 for line in (one, two):
+                    stack.push_async_callback(line.close)
                     await line.join()
-                await asyncio.sleep(TIMES.gather_ns / 1e9)
+                await asyncio.sleep(times.gather_ns / 1e9)
                 assert grants(await one.exchange([ask(3)])) == [3]
                 await one._client.save()
                 assert grants(await two.exchange([ask(7)])) == [7]
@@ -98,12 +99,10 @@ def test_a_server_that_comes_back_with_an_older_memory_is_told_before_it_grants(
                 answer = await one.exchange([ask(7, mine=3)])
                 assert (grants(answer), answer.gathering) == ([0], True)
                 await two.exchange([ask(mine=7)])
-                await asyncio.sleep(TIMES.gather_ns / 1e9)
+                await asyncio.sleep(times.gather_ns / 1e9)
                 assert grants(await one.exchange([ask(1, mine=3)])) == [0]
-                for line in (one, two):
-                    await line.close()
 
-    run(main)
+    at_some_pace(lambda times: run(lambda: main(times)))
 
 
 def test_a_server_that_is_not_there_is_said_and_its_address_is_not(tmp_path: Path, run: Callable[..., object]) -> None:

@@ -70,6 +70,7 @@ async def in_namespace(there: Place, resolv: Path, allowed: tuple[str, ...]) -> 
 
     await until(told_of_all, "what was tried is told, what went around the proxy too")
     await asyncio.to_thread((resolv.parent / "go").write_text, "\n")
+    await process.stdout.read()  # until nobody holds it, or it would still be open when the loop is closed
     await process.wait()
     return msgspec.json.decode(said, type=list[str])
 
