@@ -26,6 +26,7 @@ from interlock.runtime.sessions.event import (
     Answered,
     Asked,
     Budget,
+    Called,
     Cancelled,
     Connected,
     Ended,
@@ -89,7 +90,7 @@ def test_each_turn_is_one_run_with_what_was_said_since(run: Run, tmp_path: Path)
         assert await bench.brain.run(SESSION) == "rest"
         await bench.parts.rack.close()
         assert [answer.parts[0].text for answer in await bench.of(Answered)] == ["1", "5"]
-        assert [asked.step for asked in await bench.of(Asked)] == [1, 2]
+        assert len(await bench.of(Asked)) == 2 and await bench.of(Called) == [], "a run is no model call"
 
     run(main, blocking_s=1.0)
 
