@@ -45,7 +45,8 @@ class Meter:
         self._lock = asyncio.Lock()  # of two who find the same attempt one writes it down
         self._flying = 0
         self._since_ns = 0
-        self._stale = True
+        self._looks = 0
+        self._stale = True  # a call has ended, or something was open, since the last look
         self._stuck = 0  # open attempts, beyond those that fly, that were waited for in vain
         self.refused_ns: int | None = None
         """Since when (monotonic) calls have been refused because the budget is used up."""
@@ -80,15 +81,16 @@ class Meter:
         all: also for calls in flight, which are about to end.
         Raises: Unasked: the ledger cannot be asked. As `Desk.record`.
         """
+        arrived = self._looks
         async with self._lock:
             beyond = 0
             for pause_s in (*PAUSES_S, 0.0):
-                flying = self._flying
-                if not self._stale and not (all and flying):
-                    return
-                self._stale = False
+                if self._looks > arrived and not self._stale and not (all and self._flying):
+                    return  # somebody has looked since
+                self._looks += 1
+                self._stale, flying = False, 0 if all else self._flying
                 try:
-                    beyond = max(await self._look() - (0 if all else flying), 0)
+                    beyond = max(await self._look() - flying, 0)
                 except BaseException:
                     self._stale = True
                     raise
@@ -101,7 +103,9 @@ class Meter:
             self._stuck = beyond
 
     async def settled(self, *, all: bool = False) -> None:
-        """`settle`, where nobody waits for the figures: what cannot be had now is had later."""
+        """`settle` if a call has ended since; nobody waits for it, so what cannot be had now is had later."""
+        if not self._stale and not (all and self._flying):
+            return
         try:
             await self.settle(all=all)
         except Unasked as error:

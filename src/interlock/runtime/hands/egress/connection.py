@@ -44,6 +44,8 @@ class Connection:
         self._relay: Relay | None = None
         self._speaks: Literal["", "http", "socks"] = ""
         """How a refusal can be told now; empty: by an end."""
+        self._over: Callable[[], None] | None = None
+        """Whom the end of a request to the gateway is told."""
 
     async def serve(self) -> None:
         """Until both ends are through, or it was refused."""
@@ -195,6 +197,7 @@ class Connection:
         admission = await door.admit(asked.method, path)
         if admission.why_not:
             raise _No(admission.why_not, status=admission.status, body=admission.body)
+        self._over = admission.over
         try:
             outside = await self._connect(door.host, door.port)
             authority = _authority(door.host, door.port)
@@ -203,7 +206,13 @@ class Connection:
             )  # fmt: skip
             await self._one_request(outside, written, normal(door.host) or door.host, door.port)
         finally:
-            admission.over()
+            self._ended()
+
+    def _ended(self) -> None:
+        """The gateway has answered all, or will not: what its client does with the answer takes no part in that."""
+        over, self._over = self._over, None
+        if over is not None:
+            over()
 
     async def _one_request(self, outside: Stream, written: bytes, host: str, port: int) -> None:
         self._speaks = ""
@@ -218,7 +227,8 @@ class Connection:
 
     def _relaying(self, look: Callable[[bytes], bytes]) -> Relay:
         limits = self._room.limits
-        return Relay(idle_s=limits.idle_s, spend=self._room.spend, look=look, look_s=limits.head_s)
+        spend, ended = self._room.spend, self._ended
+        return Relay(idle_s=limits.idle_s, spend=spend, look=look, look_s=limits.head_s, ended=ended)
 
     async def _run(self, outside: Stream, first: bytes, waiting: Callable[[], bool]) -> None:
         assert self._relay is not None
@@ -320,7 +330,8 @@ class Connection:
         """Take what the client still sends of a request that was refused: to one that finds its connection closed amid
         a body, the answer is lost."""
         with contextlib.suppress(OSError, TimeoutError):
-            self._writer.write_eof()
+            if not self._writer.is_closing():
+                self._writer.write_eof()
             async with asyncio.timeout(_LINGER_S):
                 while await self._reader.read(CHUNK_BYTES):
                     pass
