@@ -264,13 +264,17 @@ def test_a_run_that_goes_on_without_a_budget_is_ended(run: Run, tmp_path: Path) 
     async def main() -> None:
         books = Books(tmp_path)
         bench = bench_of(tmp_path, books)
-        await bench.begin(program=("sh", "-c", "echo on; sleep 600"), hands="process", budget=Budget(steps=1))
+        beats = "echo on; while sleep 0.05; do [ ! -e go ] || { rm go; echo beat; }; done"
+        await bench.begin(program=("sh", "-c", beats), hands="process", budget=Budget(steps=1))
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
             running = group.create_task(bench.brain.run(SESSION))
             await bench.until(Note)
             assert not await called(bench, books, "1") and await called(bench, books, "2")
             await bench.person(Raised(by="ann", budget=Budget(steps=2)))
             bench.clock.advance(int(REFUSED_S * SECOND))
+            for notes in (2, 3):  # at the second beat it has been looked after since
+                await go(bench)
+                await bench.until(Note, notes)
             assert not await called(bench, books, "2"), "it was raised in time"
             assert await called(bench, books, "3")
             bench.clock.advance(int(REFUSED_S * SECOND))
@@ -278,6 +282,36 @@ def test_a_run_that_goes_on_without_a_budget_is_ended(run: Run, tmp_path: Path) 
         [failed] = await bench.of(Failed)
         assert failed.code == "budget_exceeded" and "after its calls were refused" in failed.message
         assert [ended.reason for ended in await bench.of(Ended)] == ["budget"]
+        await bench.parts.rack.close()
+        books.close()
+
+    run(main, blocking_s=1.0)
+
+
+def test_a_call_that_ends_with_the_program_is_waited_for(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        books = Books(tmp_path)
+        bench = bench_of(tmp_path, books)
+        waited = asyncio.Event()
+
+        async def sleep(seconds: float) -> None:
+            waited.set()
+            await asyncio.sleep(seconds)
+
+        object.__setattr__(bench.parts, "sleep", sleep)
+        await bench.begin(program=("sh", "-c", WAITS, "sh", "0"), hands="process")
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            running = group.create_task(bench.brain.run(SESSION))
+            await bench.until(Note)
+            admission = await bench.parts.rack.admit(SESSION, "POST", "/v1/messages")
+            books.open("1")
+            await go(bench)
+            waited.clear()
+            await bench.until(Note, 2)
+            await waited.wait()
+            admission.over()
+            books.settle("1")
+        assert running.result() == "rest" and fold(await bench.store.events(SESSION)).tokens == TOKENS
         await bench.parts.rack.close()
         books.close()
 

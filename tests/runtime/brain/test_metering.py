@@ -18,7 +18,7 @@ from tests.runtime.brain.rig import SECOND, SESSION, Bench, Script
 from interlock.errors import LogUnavailable
 from interlock.runtime.brain.action import PROGRAM_POINTS, Point
 from interlock.runtime.brain.desk import Desk
-from interlock.runtime.brain.metering import PAUSES_S, SLACK_NS, Meter
+from interlock.runtime.brain.metering import PAUSES_S, Meter
 from interlock.runtime.hands.egress import Admission
 from interlock.runtime.sessions.event import Budget, Called, Metered, Raised, Said
 from interlock.runtime.sessions.memory import MemoryStore
@@ -266,14 +266,23 @@ def test_a_call_that_cannot_be_written_down_is_not_sent(run: Run, tmp_path: Path
     run(main, blocking_s=1.0)
 
 
-def test_an_attempt_with_an_earlier_time_that_comes_later_counts(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("first_s", "later_s"), [(600, 541), (1, 600)])
+def test_what_comes_later_than_its_time_says_counts(run: Run, tmp_path: Path, first_s: int, later_s: int) -> None:
+    """Another worker's record that is written a moment later; an attempt that was open while others came and went."""
+
     async def main() -> None:
         async with world(tmp_path) as w:
             meter = await w.begin()
-            w.books.call("1", at_ns=10 * SLACK_NS)
+            await meter.admit("POST", CHAT)
+            if first_s < later_s:
+                w.books.open("0", at_ns=first_s * SECOND)
+            w.books.call("1", at_ns=max(first_s, later_s) * SECOND)
             await meter.settle()
-            meter._over()
-            w.books.call("2", at_ns=9 * SLACK_NS + 1)  # another worker's, written a moment later
+            await meter.settle()
+            if first_s < later_s:
+                w.books.settle("0")
+            else:
+                w.books.call("2", at_ns=later_s * SECOND)
             await meter.settle()
             assert (await w.state()).tokens == 2 * TOKENS
 
