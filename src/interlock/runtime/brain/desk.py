@@ -124,14 +124,21 @@ class Desk:
             while not await self._flush(append):
                 pass
 
+    async def latest(self) -> State:
+        """What the log says now; nothing may be staged. For what goes on beside the step under way."""
+        async with self._lock:
+            await self.read()
+            return self.state
+
     async def decide(self, append: Append, plan: Callable[[State], Event | None]) -> Event | None:
         """Write what follows from the log as it stands now, decided anew whenever it has moved on; None: nothing does.
 
-        For what goes on beside the step under way; nothing else may be staged. Raises: as `flush`.
+        For what goes on beside the step under way; nothing may be staged. Raises: as `flush`.
         """
         async with self._lock:
             while True:
-                await self.read()
+                if not self._staged:  # else it was read just now, and facts wait to be written again
+                    await self.read()
                 event = plan(self.state)
                 if event is None:
                     return None

@@ -59,7 +59,7 @@ class Meter:
         if method != "POST" or format is None or format == "count_tokens":
             return Admission()
         try:
-            if _measured(self._desk.state):
+            if _measured(await self._desk.latest()):
                 await self.settle()
             if await self._desk.decide("program.called", lambda state: _call(state, format)) is not None:
                 self._flying, self.refused_ns = self._flying + 1, None
@@ -113,8 +113,7 @@ class Meter:
 
     async def exhausted(self) -> str:
         """Which limit of the budget is reached, as people may have raised it meanwhile; empty: none."""
-        await self._desk.decide("program.called", lambda state: None)
-        return over_budget(self._desk.state)
+        return over_budget(await self._desk.latest())
 
     async def _look(self) -> int:
         """Ask the ledger and write down what is over; how many attempts are open."""
