@@ -136,15 +136,12 @@ class Desk:
         For what goes on beside the step under way; nothing may be staged. Raises: as `flush`.
         """
         async with self._lock:
-            while True:
-                if not self._staged:  # else it was read just now, and facts wait to be written again
-                    await self.read()
-                event = plan(self.state)
-                if event is None:
-                    return None
+            await self.read()
+            while (event := plan(self.state)) is not None:
                 self._stage([event], fact=False)
-                if await self._flush(append):
+                if await self._flush(append):  # else the log was read anew
                     return event
+            return None
 
     def _stage(self, events: Sequence[Event], *, fact: bool) -> None:
         if not self._woken:
