@@ -171,9 +171,9 @@ class Bridge:
         lines = _Lines()
         with self._parts.rack.admitting(self._session, meter.admit):
             running, stopped = await self._attend(prompt, lines)
+            lines.end()
+            await self._noted(lines)
             await meter.settled(all=True)
-        lines.end()
-        await self._noted(lines)
         self._parts.at("model.answered.after")
         told_of_hands(self._parts, self._session, desk)
         if lines.left_out:
