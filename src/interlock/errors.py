@@ -69,6 +69,9 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "credit_exhausted": Code(
             402, "The prepaid account has not enough left for what the call may cost; x-interlock-limit names it."
         ),
+        "budget_exceeded": Code(
+            403, "The session's budget is used up; the message names which bound, and a person may raise it."
+        ),
         "unpriced": Code(403, "Money is limited for this call, and the deployment has no price."),
         "not_entitled": Code(
             403, "The tenant's plan does not entitle it to the model; the message says to which it does."

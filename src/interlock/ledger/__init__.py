@@ -2,6 +2,7 @@
 
 from interlock.ledger.anomaly import HOUR_NS, Found, Spend, Watch, Watching
 from interlock.ledger.anomaly import KINDS as KINDS_OF_ANOMALY
+from interlock.ledger.attempts import SessionAttempt
 from interlock.ledger.billable import MEASURES, Billable, Question
 from interlock.ledger.book import Amount, Entry, Line, amount, consistent, entry, partition, price, rates
 from interlock.ledger.costs import CostRow, Statement
@@ -49,6 +50,7 @@ __all__ = [
     "Readable",
     "Refused",
     "Savings",
+    "SessionAttempt",
     "Settled",
     "Source",
     "Spend",

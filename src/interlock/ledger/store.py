@@ -22,7 +22,7 @@ import msgspec
 
 from interlock.errors import TransientError
 
-VERSION = 6
+VERSION = 7
 """Of the tables and of what is put in them: raise it when either changes, and every view is made anew."""
 
 BUSY_S = 10.0
@@ -59,6 +59,7 @@ CREATE TABLE entries (
 ) WITHOUT ROWID;
 CREATE INDEX entries_time ON entries (at_ns);
 CREATE INDEX entries_tenant ON entries (tenant, at_ns);
+CREATE INDEX entries_session ON entries (session, at_ns) WHERE session GLOB 'ses_*';
 CREATE INDEX entries_open ON entries (tenant, at_ns) WHERE state = 'open';
 CREATE INDEX entries_settled ON entries (settled_at_ns) WHERE settled_at_ns > 0;
 CREATE INDEX entries_booked ON entries (booked_at_ns) WHERE booked_at_ns IS NOT NULL;
@@ -72,11 +73,17 @@ CREATE TABLE unread (stream TEXT, seq INTEGER, id TEXT, type TEXT, PRIMARY KEY (
 class Store:
     """One view file. `write` is for one caller at a time and waits; any number may `read` beside it, in any thread."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the view, or make an empty one. Raises: TransientError `view_unavailable`."""
+    def __init__(self, path: Path, *, remakes: bool = True) -> None:
+        """Open the view, or make an empty one; `remakes`: also where there is one of another version, or none at all.
+
+        Two processes must not do the latter at once: each might delete what the other has begun.
+        Raises: TransientError `view_unavailable`.
+        """
         self._path = path
         self._lock = threading.Lock()  # protects _db: a fold runs in a thread, and a cancelled one may still run
         with _mapped(path):
+            if not remakes and not (path.exists() and _current(path)):
+                raise OSError("it is not there, or of another version")
             path.parent.mkdir(parents=True, exist_ok=True)
             if not _current(path):
                 _delete(path)

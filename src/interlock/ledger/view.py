@@ -18,6 +18,7 @@ from interlock.errors import InterlockError
 from interlock.ledger import billable as billing_rows
 from interlock.ledger import costs, explain, folding, report, savings, spending
 from interlock.ledger.anomaly import Spend
+from interlock.ledger.attempts import SessionAttempt, attempts_of
 from interlock.ledger.metered import Metered, metered
 from interlock.ledger.past import Past, Spent, callers, first_ns, past, spends, spent
 from interlock.ledger.reading import ADJUSTMENTS, CONFIG_STREAM, USAGE_STREAMS
@@ -45,9 +46,12 @@ _Fold = Callable[[sqlite3.Connection, Sequence[Stored]], None]
 class Ledger:
     """The view in one SQLite file. Queries may run in any thread, beside a fold; none of them waits for it."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the view, or begin an empty one. Raises: TransientError `view_unavailable`."""
-        self._store = Store(path)
+    def __init__(self, path: Path, *, remakes: bool = True) -> None:
+        """Open the view, or begin an empty one; `remakes`: also in place of one of another version (one process only).
+
+        Raises: TransientError `view_unavailable`.
+        """
+        self._store = Store(path, remakes=remakes)
 
     async def catch_up(self, log_usage: Readable, log_config: Readable) -> int:
         """Fold what the streams `usage/*`, `config` and `adjustments` hold beyond what was folded. Returns how many
@@ -140,6 +144,11 @@ class Ledger:
         """What attempts cost, and what of that limits counted. See `spending.burned`."""
         with self._store.read() as db:
             return spending.burned(db, tenant, principal, since_ns, until_ns)
+
+    def attempts_of(self, tenant: str, session: str, since_ns: int) -> list[SessionAttempt]:
+        """What an agent's session has called models for since then. See `attempts.attempts_of`."""
+        with self._store.read() as db:
+            return attempts_of(db, tenant, session, since_ns)
 
     def first_open_ns(self, tenant: str) -> int | None:
         """When the oldest open attempt was opened. See `spending.first_open_ns`."""

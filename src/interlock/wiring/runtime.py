@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,7 +30,8 @@ from interlock.errors import InterlockError, LocalError
 from interlock.identity import Generation
 from interlock.identity.tokens import Audience, Claims, mint
 from interlock.ids import new_id
-from interlock.ledger import amount
+from interlock.ledger import Ledger, SessionAttempt, amount
+from interlock.log.reader import JournalReader
 from interlock.log.sqlite import SqliteLog
 from interlock.runtime.api.app import make_app
 from interlock.runtime.brain.host import Host
@@ -69,7 +71,10 @@ class Runtime:
     def __init__(self, places: DataDir, gateway_url: str, settings: RuntimeSettings, clock: Clock) -> None:
         self._places, self._settings, self._clock = places, settings, clock
         self._secret = places.read_session_secret()
-        self._policy = PolicySource(SqliteLog(places.log), Generation(places.root), local_url="")
+        self._log = SqliteLog(places.log)
+        self._policy = PolicySource(self._log, Generation(places.root), local_url="")
+        self._journals = JournalReader(places.journal)
+        self._ledger: Ledger | None = None  # opened when it is first asked: no agent has a program, no view is needed
         self.store = SqliteStore(places.sessions, clock, sync=settings.sync)
         self._blobs = FileBlobs(places.blobs, sync=settings.sync)
         self._workspaces = Workspaces(places.workspaces, clock)
@@ -88,6 +93,7 @@ class Runtime:
             mint=self._mint,
             judge=Permissions(self._hands),
             price=self._price,
+            attempts=self._attempts,
             clock=clock,
             built_in=BUILT_IN,
             door=Behind(gateway_url, self._mint, clock),
@@ -117,6 +123,8 @@ class Runtime:
             await asyncio.wait((serving, working))
         await terminals.close()
         self._model.close()
+        if self._ledger is not None:
+            self._ledger.close()
         await self.store.close()
 
     def _own(self) -> None:
@@ -165,7 +173,19 @@ class Runtime:
         created, host = self._rack.created(session), self._gateway.hostname
         if created is None or not created.agent.program or host is None or self._gateway.port is None:
             return None
-        return Door(host, self._gateway.port, lambda: self._token(session, created, "inference"))
+        return Door(
+            host,
+            self._gateway.port,
+            credential=lambda: self._token(session, created, "inference"),
+            admit=partial(self._rack.admit, session),
+        )
+
+    async def _attempts(self, tenant: str, session: str, since_ns: int) -> Sequence[SessionAttempt]:
+        """By the ledger's view, which whoever asks brings up to date: settled attempts are in it at once."""
+        if self._ledger is None:
+            self._ledger = await asyncio.to_thread(Ledger, self._places.ledger, remakes=False)
+        await self._ledger.catch_up(self._journals, self._log)
+        return await asyncio.to_thread(self._ledger.attempts_of, tenant, session, since_ns)
 
     def _price(self, deployment: str, usage: Mapping[str, int], at_ns: int) -> int | None:
         """As the ledger will, at the prices of the policy in force."""

@@ -127,6 +127,36 @@ def test_what_is_recorded_is_written_wherever_the_log_stands(run: Callable[..., 
     run(main)
 
 
+def test_what_is_decided_is_decided_anew_until_it_is_written(run: Callable[..., Any]) -> None:
+    async def main() -> None:
+        rig = Rig()
+        desk = await rig.begin()
+        spoken = [Said(text="one"), Said(text="two")]
+        append = rig.store.append
+
+        async def interrupted(session: str, events: Any, standing: Any, **named: Any) -> Any:
+            if named.get("lease") and spoken:  # somebody is faster, twice
+                await rig.say(spoken.pop())
+            return await append(session, events, standing, **named)
+
+        rig.store.append = interrupted  # type: ignore[method-assign]  # the store is real, its writer is overtaken
+        seen: list[int] = []
+
+        def plan(state: State) -> Event | None:
+            seen.append(len(state.transcript))
+            return PLAN if len(seen) < 4 else None
+
+        await rig.say(Said(text="zero"))
+        assert await desk.decide("program.called", plan) == PLAN
+        assert seen == [2, 3, 4] and (await rig.log())[-2:] == [Woken(owner="one", epoch=1), PLAN]
+        await rig.say(Said(text="three"))
+        assert len((await desk.latest()).transcript) == 5
+        assert await desk.decide("program.called", plan) is None
+        assert (await rig.log())[-1] == Said(text="three")
+
+    run(main)
+
+
 @pytest.mark.parametrize("failure", ["refused", "lost", "lost after effect"])
 def test_a_store_that_fails_is_tried_again_and_nothing_stands_twice(run: Callable[..., Any], failure: str) -> None:
     async def main() -> None:

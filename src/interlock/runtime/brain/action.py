@@ -8,7 +8,7 @@ from interlock.runtime.sessions.event import Call, Cut, Effect
 Outcome = Literal["ok", "error", "timed_out", "invalid", "denied", "expired", "cancelled", "unknown"]
 Reason = Literal["done", "budget", "cancelled", "failed", "circuit"]
 
-Point = Literal[
+LoopPoint = Literal[
     "model.asked.before",
     "model.asked.after",
     "model.answered.after",
@@ -31,8 +31,14 @@ Point = Literal[
     "turn.ended.after",
     "lease.released.before",
 ]
+ProgramPoint = Literal[
+    "program.called.before", "program.called.after", "program.metered.before", "program.metered.after"
+]
+Point = LoopPoint | ProgramPoint
 """The places where a test may kill a brain: before and after each append and each effect."""
-POINTS: tuple[Point, ...] = get_args(Point)
+POINTS: tuple[LoopPoint, ...] = get_args(LoopPoint)
+PROGRAM_POINTS: tuple[ProgramPoint, ...] = get_args(ProgramPoint)
+"""Those that only a program's turn comes to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

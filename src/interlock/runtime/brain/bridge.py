@@ -4,8 +4,9 @@ One run of it is one turn: what was said since the last turn is its standard inp
 of them says `{prompt}`. It finds a model at an address inside its sandbox that leads to the gateway, with a key that is
 none: who it is, the proxy says. What it writes becomes notes in the log, and its end the end of the turn.
 
-A run is a once-only step: written down before it begins, and never repeated by itself. What the program does inside is
-its own: its model calls are metered by the gateway, but are not steps of this session.
+A run is once-only: written down before it begins, and never repeated by itself. What the program does inside is its
+own, but its model calls are steps of the session, and bounded by its budget (metering.py). A run that the budget cut
+short begins again, with what it was told, when a person has raised it.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from interlock.errors import HandsLost, InterlockError
 from interlock.runtime.brain.decide import over_budget, wall_left_s
 from interlock.runtime.brain.desk import Desk
 from interlock.runtime.brain.feed import Delta
+from interlock.runtime.brain.metering import Meter
 from interlock.runtime.brain.parts import Parts
 from interlock.runtime.brain.rack import MODEL_HOST
 from interlock.runtime.brain.running import HEAD_BYTES, Runner, told_of_hands
@@ -37,6 +39,8 @@ NOTE_BYTES_MAX = 16 * 1024
 NOTE_LINES_MAX = 100
 PAUSE_S = 1.0
 """Lines that come within it are one note."""
+REFUSED_S = 60.0
+"""For a program to end by itself once its calls are refused for want of budget."""
 _KEY = "interlock"
 UNKNOWN = "Its worker died while the program ran: what it did is not known. It was not started again."
 
@@ -61,8 +65,11 @@ def command_of(argv: tuple[str, ...], prompt: str, time_s: float) -> Command:
 
 
 def prompt_of(state: State) -> str:
-    """What was said since the last run."""
-    return "\n\n".join(entry.said.text for entry in state.transcript[state.heard :] if entry.said is not None)
+    """What was said since the last run; behind one that the budget cut short, since the last that was not."""
+    first = state.heard
+    if state.ended is not None and state.ended.reason == "budget":
+        first = next((n for n in range(first, 0, -1) if state.transcript[n - 1].finish), 0)
+    return "\n\n".join(entry.said.text for entry in state.transcript[first:] if entry.said is not None)
 
 
 @dataclass(slots=True)
@@ -125,10 +132,13 @@ class Bridge:
 
     def __init__(self, parts: Parts, session: str, desk: Desk, draining: Callable[[], bool]) -> None:
         self._parts, self._session, self._desk, self._draining = parts, session, desk, draining
+        self._meter = Meter(parts, session, desk)
 
     async def drive(self) -> Literal["rest", "draining"]:
         """Run turns until nothing is to be done: `rest`, or `draining`."""
         desk = self._desk
+        if desk.state.steps:  # of a run whose worker died something may not be written down
+            await self._meter.settled(all=True)
         while desk.state.in_turn:
             state = desk.state
             limit = over_budget(state)
@@ -138,7 +148,8 @@ class Bridge:
                 desk.plan(Failed(step=state.steps, code="unknown_outcome", message=UNKNOWN))
                 desk.plan(Ended(reason="failed", detail=UNKNOWN))
             elif state.failed is not None:
-                desk.plan(Ended(reason="failed", detail=f"{state.failed.code}: {state.failed.message}"[:500]))
+                said = f"{state.failed.code}: {state.failed.message}"[:500]
+                desk.plan(Ended(reason="budget" if limit else "failed", detail=limit or said))
             elif not state.unheard and state.transcript and state.transcript[-1].finish:
                 desk.plan(Ended(reason="done"))
             elif limit:
@@ -152,36 +163,54 @@ class Bridge:
         return "rest"
 
     async def _turn(self) -> None:
-        desk, step = self._desk, self._desk.state.steps + 1
+        desk, meter, step = self._desk, self._meter, self._desk.state.steps
         prompt = prompt_of(desk.state)
-        desk.plan(Asked(step=step, key=f"{self._session}-{step}"))
+        desk.plan(Asked(step=step, key=f"{self._session}-{desk.state.seq + 1}"))
         if not await desk.flush("model.asked"):
             return
         lines = _Lines()
-        async with asyncio.TaskGroup() as group:
-            running = group.create_task(self._run(prompt, lines))
-            watching = group.create_task(
-                cancel_on_word(self._parts.store, self._session, desk.head, [running], self._parts.sleep)
-            )
-            while not running.done():
-                await asyncio.wait([running], timeout=PAUSE_S)
-                await self._noted(lines)
-            watching.cancel()
-        lines.end()
-        await self._noted(lines)
+        with self._parts.rack.admitting(self._session, meter.admit):
+            running, stopped = await self._attend(prompt, lines)
+            lines.end()
+            await self._noted(lines)
+            await meter.settled(all=True)
         self._parts.at("model.answered.after")
         told_of_hands(self._parts, self._session, desk)
         if lines.left_out:
             desk.fact(Note(text=f"{lines.left_out} more lines of the program's output were not kept"))
-        if running.cancelled():
+        if running.cancelled() and not stopped:
             desk.fact(Failed(step=step, code="cancelled", message="a person cancelled it"))
             return
-        why = running.result()
-        if why:
+        limit = over_budget(desk.state) if meter.refused_ns is not None else ""
+        why = stopped or running.result()
+        if limit:
+            desk.fact(Failed(step=step, code="budget_exceeded", message=f"{limit}. {why}"[:500]))
+        elif why:
             desk.fact(Failed(step=step, code="program_failed", message=why[:500]))
         else:
             text = lines.last()
             desk.fact(Answered(step=step, parts=(Text(text=text),) if text else (), finish="stop", amount_nanousd=0))
+
+    async def _attend(self, prompt: str, lines: _Lines) -> "tuple[asyncio.Task[str], str]":
+        """Run it, and write down what it says and uses; the run, which is over, and why we have ended it."""
+        parts, desk, meter, stopped = self._parts, self._desk, self._meter, ""
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(self._run(prompt, lines))
+            watching = group.create_task(cancel_on_word(parts.store, self._session, desk.head, [running], parts.sleep))
+            while not running.done():
+                await asyncio.wait([running], timeout=PAUSE_S)
+                await self._noted(lines)
+                await meter.settled()
+                if meter.broken is not None:
+                    raise meter.broken
+                refused_ns = meter.refused_ns
+                if refused_ns is None or running.done():
+                    continue
+                if parts.clock.monotonic_ns() - refused_ns >= REFUSED_S * 1e9 and await meter.exhausted():
+                    stopped = f"it went on for {REFUSED_S:g} s after its calls were refused"
+                    running.cancel()
+            watching.cancel()
+        return running, stopped
 
     async def _run(self, prompt: str, lines: _Lines) -> str:
         """Run it to its end; why it failed, empty: it did not."""

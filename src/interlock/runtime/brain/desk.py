@@ -22,12 +22,22 @@ APPEND_TRIES = 6
 """At a store that says it wrote nothing: what has happened is worth some patience."""
 APPEND_PAUSE_S = 0.25
 Append = Literal[
-    "model.asked", "tool.started", "hands.provisioned", "tool.noted", "tool.finished", "turn.settled", "turn.ended"
+    "model.asked",
+    "program.called",
+    "program.metered",
+    "tool.started",
+    "hands.provisioned",
+    "tool.noted",
+    "tool.finished",
+    "turn.settled",
+    "turn.ended",
 ]
 """What an append is for; its crash points are `<append>.before` and `<append>.after`."""
 At = Callable[[Point], None]
 _POINTS: dict[Append, tuple[Point, Point]] = {
     "model.asked": ("model.asked.before", "model.asked.after"),
+    "program.called": ("program.called.before", "program.called.after"),
+    "program.metered": ("program.metered.before", "program.metered.after"),
     "tool.started": ("tool.started.before", "tool.started.after"),
     "hands.provisioned": ("hands.provisioned.before", "hands.provisioned.after"),
     "tool.noted": ("tool.noted.before", "tool.noted.after"),
@@ -113,6 +123,25 @@ class Desk:
             self._stage(events, fact=True)
             while not await self._flush(append):
                 pass
+
+    async def latest(self) -> State:
+        """What the log says now; nothing may be staged. For what goes on beside the step under way."""
+        async with self._lock:
+            await self.read()
+            return self.state
+
+    async def decide(self, append: Append, plan: Callable[[State], Event | None]) -> Event | None:
+        """Write what follows from the log as it stands now, decided anew whenever it has moved on; None: nothing does.
+
+        For what goes on beside the step under way; nothing may be staged. Raises: as `flush`.
+        """
+        async with self._lock:
+            await self.read()
+            while (event := plan(self.state)) is not None:
+                self._stage([event], fact=False)
+                if await self._flush(append):  # else the log was read anew
+                    return event
+            return None
 
     def _stage(self, events: Sequence[Event], *, fact: bool) -> None:
         if not self._woken:

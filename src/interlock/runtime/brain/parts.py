@@ -1,11 +1,12 @@
 """What the brains of one process work with: ports, and a few functions."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from interlock.clock import Clock
+from interlock.ledger import SessionAttempt
 from interlock.runtime.brain.action import Point
 from interlock.runtime.brain.feed import Feed
 from interlock.runtime.brain.model import Model
@@ -27,6 +28,16 @@ def unpriced(deployment: str, usage: Mapping[str, int], at_ns: int) -> int | Non
     return None
 
 
+Attempts = Callable[[str, str, int], Awaitable[Sequence[SessionAttempt]]]
+"""What the ledger has of a tenant's session: attempts at model calls opened since then (ns, inclusive), the oldest
+first, up to now. Raises: InterlockError: it cannot be asked."""
+
+
+async def unmetered(tenant: str, session: str, since_ns: int) -> Sequence[SessionAttempt]:
+    """There is no ledger."""
+    return ()
+
+
 def _nowhere(point: Point) -> None:
     """Outside of tests nothing happens at a crash point."""
 
@@ -42,6 +53,7 @@ class Parts:
     mint: Mint
     judge: Judge
     price: Price = unpriced
+    attempts: Attempts = unmetered
     clock: Clock
     built_in: tuple[Tool, ...]
     door: Door | None = None

@@ -5,7 +5,8 @@ that it is put away: a session that waits for a person costs nothing. The worksp
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 from interlock.clock import Clock
 from interlock.errors import HandsUnavailable, InterlockError
 from interlock.runtime.hands import Hands, Sandbox
+from interlock.runtime.hands.egress import Admission
 from interlock.runtime.sessions.event import Connected, Created
 
 IDLE_S = 120.0
@@ -21,6 +23,8 @@ TOLD_MAX = 1000
 MODEL_HOST = "interlock.internal"
 MODEL_ENDPOINT = f"{MODEL_HOST}:80"
 """The gateway as a program in a sandbox sees it: the egress proxy leads it there."""
+Admit = Callable[[str, str], Awaitable[Admission]]
+"""What is said of a request to the gateway, by its method and its target."""
 _log = logging.getLogger(__name__)
 
 
@@ -34,6 +38,7 @@ class Rack:
         self._told: dict[str, list[Connected]] = {}
         self._untold: dict[str, int] = {}
         self._created: dict[str, Created] = {}
+        self._admits: dict[str, Admit] = {}
 
     def held(self, session: str) -> Sandbox | None:
         """The session's sandbox, if it has one here."""
@@ -60,6 +65,20 @@ class Rack:
     def created(self, session: str) -> Created | None:
         """Of a session that was given a sandbox here."""
         return self._created.get(session)
+
+    @contextmanager
+    def admitting(self, session: str, admit: Admit) -> Iterator[None]:
+        """While the block lasts, `admit` is asked about requests to the gateway out of the session's sandbox."""
+        self._admits[session] = admit
+        try:
+            yield
+        finally:
+            del self._admits[session]
+
+    async def admit(self, session: str, method: str, target: str) -> Admission:
+        """What is said of a request to the gateway."""
+        admit = self._admits.get(session)
+        return await admit(method, target) if admit else Admission(why_not="no run of a program is under way")
 
     def report(self, session: str, connected: Any) -> None:
         """A connection out of a sandbox was asked for: what hands are to call (`Connected` of the egress proxy, or

@@ -182,7 +182,7 @@ class Asked(Body, frozen=True, kw_only=True, omit_defaults=True, tag="model.aske
     """A model call begins. Without an answer behind it, it was lost in a crash: another is made."""
 
     step: int
-    """1, 2, … over the session."""
+    """1, 2, … over the session. Of a program's run, which is no model call itself: how many there were before it."""
     key: str
     """The request's idempotency key, in its header `x-interlock-request`."""
     cut_seq: int = 0
@@ -214,6 +214,31 @@ class Failed(Body, frozen=True, kw_only=True, omit_defaults=True, tag="model.fai
     usage: dict[str, int] = {}
     """Estimated, where an answer had begun: it costs what it costs, though nobody has it."""
     amount_nanousd: int | None = None
+
+
+class Called(Body, frozen=True, kw_only=True, omit_defaults=True, tag="program.called"):
+    """A program's model call is let through: written before it is sent."""
+
+    step: int
+    """1, 2, … over the session."""
+    format: str
+    """`ledger.Format` that it asks in."""
+
+
+class Metered(Body, frozen=True, kw_only=True, omit_defaults=True, tag="program.metered"):
+    """What an attempt at a program's model call came to, by the ledger. A call may be no attempt (refused) or several
+    (tried again with another deployment)."""
+
+    attempt: str
+    """`REQUEST_ID/ATTEMPT`; written once."""
+    model: str
+    deployment: str
+    outcome: str
+    """`ledger.Outcome`."""
+    usage: dict[str, int] = {}
+    """The ledger's kinds."""
+    amount_nanousd: int | None = None
+    """None: it has no price."""
 
 
 class Decided(Body, frozen=True, kw_only=True, omit_defaults=True, tag="tool.decided"):
@@ -343,6 +368,8 @@ Event = (
     | Asked
     | Answered
     | Failed
+    | Called
+    | Metered
     | Decided
     | Question
     | Answer

@@ -15,6 +15,7 @@ from interlock.runtime.sessions.event import (
     Asked,
     Budget,
     Call,
+    Called,
     Cancelled,
     Created,
     Cut,
@@ -26,6 +27,7 @@ from interlock.runtime.sessions.event import (
     Finished,
     Forked,
     HandsGone,
+    Metered,
     Part,
     Provisioned,
     Question,
@@ -132,6 +134,8 @@ class State:
     """Who answered last."""
     unpriced: int = 0
     """Answers whose amount was not told."""
+    metered: set[str] = field(default_factory=set)
+    """Attempts at a program's model calls that are in `tokens` and `amount_nanousd`."""
     worked_ns: int = 0
     """Time that passed between events of one brain: no brain holds a session that waits, so waiting is not in it."""
     worked_from_ns: int = 0
@@ -268,7 +272,17 @@ def _failed(state: State, event: Failed) -> None:
     _used(state, event)
 
 
-def _used(state: State, event: Answered | Failed) -> None:
+def _called(state: State, event: Called) -> None:
+    state.steps = event.step
+
+
+def _metered(state: State, event: Metered) -> None:
+    state.metered.add(event.attempt)
+    _used(state, event)
+    state.unpriced += event.amount_nanousd is None and bool(event.usage)
+
+
+def _used(state: State, event: Answered | Failed | Metered) -> None:
     state.tokens += sum(event.usage.get(kind, 0) for kind in ("input", "output"))
     state.amount_nanousd += event.amount_nanousd or 0
 
@@ -346,6 +360,8 @@ _FOLDS: dict[type, Callable[[State, Any], None]] = {
     Asked: _asked,
     Answered: _answered,
     Failed: _failed,
+    Called: _called,
+    Metered: _metered,
     Decided: _decided,
     Question: _question,
     Answer: _answer,

@@ -71,7 +71,8 @@ class Place:
                     sink.write(data)
                     await sink.drain()
             with contextlib.suppress(OSError):
-                sink.write_eof()
+                if not sink.is_closing():
+                    sink.write_eof()
 
         async with asyncio.TaskGroup() as group:
             group.create_task(pump(reader, far_writer))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.runtime.hands.egress.place import http, place
 
-from interlock.runtime.hands.egress import Door
+from interlock.runtime.hands.egress import Admission, Door
 
 Run = Callable[..., object]
 
@@ -83,5 +83,75 @@ def test_the_doors_answer_comes_as_it_is_sent(run: Run, tmp_path: Path) -> None:
                 more.set()
                 assert await reader.read() == b"data: 2\n\n"
             writer.close()
+
+    run(main)
+
+
+def test_what_is_refused_is_told_in_its_own_format_and_never_sent(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        asked: list[tuple[str, str]] = []
+        sent: list[bytes] = []
+
+        async def gateway(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            sent.append(await reader.read())
+            writer.close()
+
+        async def admit(method: str, target: str) -> Admission:
+            asked.append((method, target))
+            return Admission(why_not="no budget", status=403, body=b'{"error":{"code":"budget_exceeded"}}')
+
+        body = tmp_path / "body"
+        body.write_bytes(b"x" * (4 << 20))  # more than any buffer on the way: the client writes while it is refused
+        async with place(tmp_path / "proxy", gateway) as there:
+            await there.open(door=Door("127.0.0.1", there.port, lambda: "ours", admit))
+            code, out = await there.curl(
+                "http://interlock.internal/v1/messages?beta=1", "-d", f"@{body}", "-H", "Expect:"
+            )
+            assert code == 0 and "HTTP/1.1 403 Forbidden" in out and "content-type: application/json" in out, out
+            assert out.endswith('{"error":{"code":"budget_exceeded"}}') and "x-interlock-egress: refused" in out
+            assert asked == [("POST", "/v1/messages?beta=1")] and not sent
+            told = await there.one()
+            assert (told.protocol, told.allowed, told.why) == ("model", False, "no budget")
+
+    run(main)
+
+
+def test_the_end_of_what_passed_is_told_once_however_it_ends(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        ends: list[str] = []
+        heard = asyncio.Event()
+
+        async def admit(method: str, target: str) -> Admission:
+            return Admission(over=lambda: ends.append(target))
+
+        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            head = await reader.readuntil(b"\r\n\r\n")
+            if b"/whole" in head:
+                writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+            else:
+                heard.set()
+                await reader.read()
+            writer.close()
+
+        async with place(tmp_path, silent) as there:
+            await there.open(door=Door("127.0.0.1", there.port, lambda: "ours", admit))
+            assert (await there.curl("http://interlock.internal/whole"))[0] == 0
+            assert ends == ["/whole"]
+            reader, writer = await asyncio.open_unix_connection(there.socket)
+            writer.write(b"GET http://interlock.internal/whole-2 HTTP/1.1\r\n\r\n")
+            assert (await reader.read()).endswith(b"content-length: 0\r\n\r\n")
+            assert ends.pop() == "/whole-2", "over when the gateway has said all, whatever its client still holds open"
+            writer.close()
+            await there.say(b"GET http://interlock.internal/hung-up HTTP/1.1\r\n\r\n")
+            assert ends == ["/whole", "/hung-up"]
+            heard.clear()
+            _, writer = await asyncio.open_unix_connection(there.socket)
+            writer.write(b"GET http://interlock.internal/closed HTTP/1.1\r\n\r\n")
+            await heard.wait()
+            await there.egress.close("box")  # the sandbox is gone
+            writer.close()
+            await there.open(door=Door("127.0.0.1", 1, lambda: "ours", admit))
+            assert b"502" in await there.say(b"GET http://interlock.internal/nobody HTTP/1.1\r\n\r\n")
+            assert ends == ["/whole", "/hung-up", "/closed", "/nobody"]
 
     run(main)

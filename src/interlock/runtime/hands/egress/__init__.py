@@ -13,10 +13,10 @@ from interlock.runtime.hands.egress.report import (
     environment,
     ports,
 )
-from interlock.runtime.hands.egress.room import Door
+from interlock.runtime.hands.egress.room import Admission, Door
 from interlock.runtime.hands.egress.stray import Stray
 
 __all__ = [
-    "NAMES_PORT", "NSSWITCH_CONF", "PROXY_PORT", "RESOLV_CONF", "Connected", "Door", "Egress", "Limits", "Stray",
-    "arguments", "environment", "parse", "ports",
+    "NAMES_PORT", "NSSWITCH_CONF", "PROXY_PORT", "RESOLV_CONF", "Admission", "Connected", "Door", "Egress", "Limits",
+    "Stray", "arguments", "environment", "parse", "ports",
 ]  # fmt: skip

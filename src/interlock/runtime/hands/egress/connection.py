@@ -4,27 +4,30 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Literal
 
 from interlock.errors import InterlockError, LocalError
 from interlock.runtime.hands.egress import dns, head, socks, stray
 from interlock.runtime.hands.egress.allowed import address, normal, own_addresses, why_not
-from interlock.runtime.hands.egress.relay import Over, Relay, Stream, shut
+from interlock.runtime.hands.egress.relay import CHUNK_BYTES, Over, Relay, Stream, shut
 from interlock.runtime.hands.egress.room import Room
 from interlock.runtime.hands.egress.sniff import Refused, Requests, Watch, split
 
 DOOR_HOST = "interlock.internal"
 DOOR_PORT = 80
-_STATUS = {400: "Bad Request", 403: "Forbidden", 431: "Request Header Fields Too Large", 502: "Bad Gateway"}
+_LINGER_S = 5.0
+"""How long is read on after a request to the gateway was refused, so that its client gets to read why."""
 _SOCKS_CODES = {403: socks.NOT_ALLOWED, 405: socks.NO_SUCH_COMMAND, 502: socks.UNREACHABLE}
 
 
 class _No(Exception):
     """This attempt ends here."""
 
-    def __init__(self, why: str, *, status: int = 403, allowed: bool = False) -> None:
+    def __init__(self, why: str, *, status: int = 403, allowed: bool = False, body: bytes = b"") -> None:
+        """body: JSON to say so with; empty: text."""
         super().__init__(why)
-        self.status, self.allowed = status, allowed
+        self.status, self.allowed, self.body = status, allowed, body
 
 
 class Connection:
@@ -41,6 +44,8 @@ class Connection:
         self._relay: Relay | None = None
         self._speaks: Literal["", "http", "socks"] = ""
         """How a refusal can be told now; empty: by an end."""
+        self._over: Callable[[], None] | None = None
+        """Whom the end of a request to the gateway is told."""
 
     async def serve(self) -> None:
         """Until both ends are through, or it was refused."""
@@ -67,6 +72,8 @@ class Connection:
             self._tell(False, "a defect in the proxy")
             raise
         self._tell(allowed, why)
+        if self._protocol == "model" and self._speaks:
+            await self._linger()
         await shut(self._writer, gently=not why or bool(self._speaks))
 
     def _tell(self, allowed: bool, why: str) -> None:
@@ -187,12 +194,25 @@ class Connection:
             token = door.credential()
         except InterlockError as error:
             raise _No(f"no credential for the gateway: {error.code}", status=502) from None
-        outside = await self._connect(door.host, door.port)
-        authority = _authority(door.host, door.port)
-        written = asked.written(
-            path, authority, without=head.CREDENTIALS, more=[f"authorization: Bearer {token}"]
-        )  # fmt: skip
-        await self._one_request(outside, written, normal(door.host) or door.host, door.port)
+        admission = await door.admit(asked.method, path)
+        if admission.why_not:
+            raise _No(admission.why_not, status=admission.status, body=admission.body)
+        self._over = admission.over
+        try:
+            outside = await self._connect(door.host, door.port)
+            authority = _authority(door.host, door.port)
+            written = asked.written(
+                path, authority, without=head.CREDENTIALS, more=[f"authorization: Bearer {token}"]
+            )  # fmt: skip
+            await self._one_request(outside, written, normal(door.host) or door.host, door.port)
+        finally:
+            self._ended()
+
+    def _ended(self) -> None:
+        """The gateway has answered all, or will not: what its client does with the answer takes no part in that."""
+        over, self._over = self._over, None
+        if over is not None:
+            over()
 
     async def _one_request(self, outside: Stream, written: bytes, host: str, port: int) -> None:
         self._speaks = ""
@@ -207,7 +227,8 @@ class Connection:
 
     def _relaying(self, look: Callable[[bytes], bytes]) -> Relay:
         limits = self._room.limits
-        return Relay(idle_s=limits.idle_s, spend=self._room.spend, look=look, look_s=limits.head_s)
+        spend, ended = self._room.spend, self._ended
+        return Relay(idle_s=limits.idle_s, spend=spend, look=look, look_s=limits.head_s, ended=ended)
 
     async def _run(self, outside: Stream, first: bytes, waiting: Callable[[], bool]) -> None:
         assert self._relay is not None
@@ -296,13 +317,24 @@ class Connection:
         if self._speaks == "socks":
             self._writer.write(socks.reply(_SOCKS_CODES.get(no.status, socks.FAILED)))
         elif self._speaks == "http":
-            status = no.status if no.status in _STATUS else 403
-            body = f"interlock: {self._host or 'egress'}:{self._port}: {no}\n".encode()
+            status = HTTPStatus(no.status)
+            text = f"interlock: {self._host or 'egress'}:{self._port}: {no}\n".encode()
+            body, kind = (no.body, "application/json") if no.body else (text, "text/plain; charset=utf-8")
             self._writer.write(
-                f"HTTP/1.1 {status} {_STATUS[status]}\r\ncontent-type: text/plain; charset=utf-8\r\n"
+                f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: {kind}\r\n"
                 f"content-length: {len(body)}\r\nx-interlock-egress: refused\r\nconnection: close\r\n\r\n".encode()
                 + body
             )
+
+    async def _linger(self) -> None:
+        """Take what the client still sends of a request that was refused: to one that finds its connection closed amid
+        a body, the answer is lost."""
+        with contextlib.suppress(OSError, TimeoutError):
+            if not self._writer.is_closing():
+                self._writer.write_eof()
+            async with asyncio.timeout(_LINGER_S):
+                while await self._reader.read(CHUNK_BYTES):
+                    pass
 
 
 def _authority(host: str, port: int) -> str:

@@ -19,7 +19,13 @@ class Relay:
     """One connection. `sent` and `received` are the sandbox's: bytes that went out, bytes that came in."""
 
     def __init__(
-        self, *, idle_s: float, spend: Callable[[int], bool], look: Callable[[bytes], bytes], look_s: float
+        self,
+        *,
+        idle_s: float,
+        spend: Callable[[int], bool],
+        look: Callable[[bytes], bytes],
+        look_s: float,
+        ended: Callable[[], None],
     ) -> None:
         """
         Args:
@@ -27,9 +33,11 @@ class Relay:
             spend: asked before so many bytes are passed on; False ends the connection.
             look: given what the sandbox sends; returns what may be sent on, raises to end the connection.
             look_s: how long `look` may hold bytes back.
+            ended: called when who is outside has sent its last byte.
         """
         self.sent = self.received = 0
         self._idle_s, self._spend, self._look, self._look_s = idle_s, spend, look, look_s
+        self._ended = ended
         self._last_s = 0.0
 
     async def run(self, inside: Stream, outside: Stream, first: bytes = b"", *, waiting: Callable[[], bool]) -> None:
@@ -72,6 +80,7 @@ class Relay:
         while data := await self._read(reader, None):
             self.received += len(data)
             await self._pass(writer, data)
+        self._ended()
         with contextlib.suppress(OSError):
             writer.write_eof()
 

@@ -15,6 +15,28 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 Report = Callable[[Connected], None]
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """What is said of one request to the gateway before it is sent."""
+
+    why_not: str = ""
+    """Empty: it may pass."""
+    status: int = 403
+    """With which it is refused."""
+    body: bytes = b""
+    """JSON of the refusal, in the format that was asked in; empty: `why_not` is told as text."""
+    over: Callable[[], None] = _nothing
+    """Called once when a request that passed is over, however it ended."""
+
+
+async def everything(method: str, target: str) -> Admission:
+    """Lets every request pass."""
+    return Admission()
+
+
 class Door(msgspec.Struct, frozen=True):
     """The gateway's data port, to which `http://interlock.internal/` leads. What a program shows as its key is taken
     off, and `credential()` is put in its place out here."""
@@ -23,6 +45,8 @@ class Door(msgspec.Struct, frozen=True):
     port: int
     credential: Callable[[], str]
     """Asked at each request: a session's token that lives some minutes."""
+    admit: Callable[[str, str], Awaitable[Admission]] = everything
+    """Asked at each request, by its method and its target (a path, perhaps with a query)."""
 
 
 async def resolved(host: str, port: int) -> list[str]:

@@ -1,0 +1,70 @@
+"""A session's attempts, by the view."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tests.ledger.logs import SONNET, adopted, log_of, opened, record, run, settled
+
+from interlock.errors import TransientError
+from interlock.ledger import Ledger
+from interlock.ledger.attempts import attempts_of
+
+CONFIG = log_of(config=[adopted("sha256:1", {"sonnet": SONNET, "free": None})])
+
+
+def test_a_session_s_attempts_are_its_own_open_and_settled(tmp_path: Path) -> None:
+    mine = [
+        record(opened("req_2", session="ses_1"), 20),
+        record(opened("req_1", session="ses_1"), 10),
+        record(settled("req_1", outcome="failed", usage={}), 30),
+        record(opened("req_1", 2, session="ses_1"), 31),
+        record(settled("req_1", 2), 40),
+        record(opened("req_3", session="ses_1", deployment="free"), 50),
+        record(settled("req_3"), 51),
+    ]
+    others = [
+        record(opened("req_7", session="ses_2"), 10),
+        record(opened("req_8", session="ses_1", tenant="other"), 10),
+        record(opened("req_9", session="conv-1"), 10),
+    ]
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    run(ledger.catch_up(log_of(usage_0=[*others, *mine]), CONFIG))
+    found = ledger.attempts_of("acme", "ses_1", 0)
+    assert [(one.id, one.at_ns, one.settled, one.outcome, one.amount_nanousd) for one in found] == [
+        ("req_1/1", 10, True, "failed", 0),
+        ("req_2/1", 20, False, "", None),
+        ("req_1/2", 31, True, "completed", 105_000),
+        ("req_3/1", 50, True, "completed", None),
+    ]
+    assert found[2].usage == {"input": 10, "output": 5} and found[2].model == "claude-sonnet"
+    assert [one.id for one in ledger.attempts_of("acme", "ses_1", 31)] == ["req_1/2", "req_3/1"]
+    assert ledger.attempts_of("acme", "conv-1", 0) == [], "only agents' sessions are asked for"
+    ledger.close()
+
+
+def test_they_are_found_without_looking_at_others(tmp_path: Path) -> None:
+    Ledger(tmp_path / "ledger.sqlite").close()
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as db:
+        asked: list[str] = []
+        db.set_trace_callback(asked.append)
+        attempts_of(db, "acme", "ses_1", 5)
+        plan = db.execute(f"EXPLAIN QUERY PLAN {asked[-1]}").fetchall()
+    assert "entries_session (session=? AND at_ns>?)" in str(plan)
+
+
+def test_who_does_not_remake_the_view_leaves_another_version_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with pytest.raises(TransientError, match="not there"):
+        Ledger(path, remakes=False)
+    assert not path.exists()
+    Ledger(path).close()
+    Ledger(path, remakes=False).close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 1")
+    with pytest.raises(TransientError) as error:
+        Ledger(path, remakes=False)
+    assert error.value.code == "view_unavailable"
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
