@@ -22,12 +22,20 @@ APPEND_TRIES = 6
 """At a store that says it wrote nothing: what has happened is worth some patience."""
 APPEND_PAUSE_S = 0.25
 Append = Literal[
-    "model.asked", "tool.started", "hands.provisioned", "tool.noted", "tool.finished", "turn.settled", "turn.ended"
+    "model.asked",
+    "summary.asked",
+    "tool.started",
+    "hands.provisioned",
+    "tool.noted",
+    "tool.finished",
+    "turn.settled",
+    "turn.ended",
 ]
 """What an append is for; its crash points are `<append>.before` and `<append>.after`."""
 At = Callable[[Point], None]
 _POINTS: dict[Append, tuple[Point, Point]] = {
     "model.asked": ("model.asked.before", "model.asked.after"),
+    "summary.asked": ("summary.asked.before", "summary.asked.after"),
     "tool.started": ("tool.started.before", "tool.started.after"),
     "hands.provisioned": ("hands.provisioned.before", "hands.provisioned.after"),
     "tool.noted": ("tool.noted.before", "tool.noted.after"),

@@ -59,6 +59,9 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     budget: Budget = Budget()
     context_tokens: int = 100_000
     """How much of the log the model is shown (estimated); beyond it the oldest turns are cut from the view."""
+    compaction: Literal["summary", "window"] = "summary"
+    """What stands in the place of turns that are cut: the model's own summary of them, or no more than their number and
+    the user's first and last words."""
     max_output: int = 8192
     """Tokens of one answer."""
     constrained: bool = False
@@ -187,10 +190,13 @@ class Asked(Body, frozen=True, kw_only=True, omit_defaults=True, tag="model.aske
     """The request's idempotency key, in its header `x-interlock-request`."""
     cut_seq: int = 0
     """What the model is shown begins after this seq (see `Cut`)."""
+    until_seq: int = 0
+    """Not 0: no turn of the conversation, but a summary is asked for, of what stands after `cut_seq` up to this, and of
+    what was told in the place of all before. Its answer is a `context.cut` right behind `model.answered`."""
 
 
 class Answered(Body, frozen=True, kw_only=True, omit_defaults=True, tag="model.answered"):
-    """What the model said."""
+    """What the model said. Of a summary `parts` is empty: its text is that of the cut behind it."""
 
     step: int
     parts: tuple[Part, ...]
@@ -212,7 +218,7 @@ class Failed(Body, frozen=True, kw_only=True, omit_defaults=True, tag="model.fai
     message: str
     retry_at_ns: int | None = None
     usage: dict[str, int] = {}
-    """Estimated, where an answer had begun: it costs what it costs, though nobody has it."""
+    """Of an answer that was none (estimated, if it broke off): it costs what it costs, though nobody has it."""
     amount_nanousd: int | None = None
 
 
@@ -281,6 +287,9 @@ class Cut(Body, frozen=True, kw_only=True, omit_defaults=True, tag="context.cut"
     kind: Literal["window", "summary", "reset"]
     before_seq: int
     summary: str = ""
+    """Of `window`: the one that stood before, of the oldest part."""
+    why: str = ""
+    """Of `window`: why there is no summary, where the agent's `compaction` asks for one."""
 
 
 class Provisioned(Body, frozen=True, kw_only=True, omit_defaults=True, tag="hands.provisioned"):

@@ -108,7 +108,9 @@ class State:
     failed: Failed | None = None
     """The last model call's failure, until another begins."""
     failures: int = 0
-    """Model calls in a row that failed or were lost."""
+    """Model calls in a row that failed or were lost: for turns, or for a summary."""
+    summarising: bool = False
+    """The last model call was for a summary, and there is none yet."""
     in_turn: bool = False
     """Somebody said something that no `turn.ended` stands behind."""
     unheard: bool = False
@@ -131,7 +133,7 @@ class State:
     deployment: str = ""
     """Who answered last."""
     unpriced: int = 0
-    """Answers whose amount was not told."""
+    """Answers, whole or broken off, whose amount was not told."""
     worked_ns: int = 0
     """Time that passed between events of one brain: no brain holds a session that waits, so waiting is not in it."""
     worked_from_ns: int = 0
@@ -246,16 +248,21 @@ def _woken(state: State, event: Woken) -> None:
 
 
 def _asked(state: State, event: Asked) -> None:
-    state.failures += state.asked is not None
-    state.asked, state.failed, state.unheard = event, None, False
-    state.steps, state.heard = event.step, len(state.transcript)
+    summarising = event.until_seq > 0
+    state.failures = state.failures + (state.asked is not None) if summarising == state.summarising else 0
+    state.asked, state.failed, state.steps, state.summarising = event, None, event.step, summarising
+    if not summarising:
+        state.unheard, state.heard = False, len(state.transcript)
 
 
 def _answered(state: State, event: Answered) -> None:
-    state.asked, state.failures = None, 0
+    summarising = state.summarising
+    state.asked, state.failures, state.summarising = None, 0, False
     state.deployment = event.deployment
     _used(state, event)
     state.unpriced += event.amount_nanousd is None
+    if summarising:
+        return
     state.transcript.insert(state.heard, Entry(seq=state.seq, parts=event.parts, finish=event.finish))
     for part in event.parts:
         if isinstance(part, Call):
@@ -266,6 +273,7 @@ def _failed(state: State, event: Failed) -> None:
     state.asked, state.failed = None, event
     state.failures += 1
     _used(state, event)
+    state.unpriced += event.amount_nanousd is None and bool(event.usage)
 
 
 def _used(state: State, event: Answered | Failed) -> None:
@@ -328,7 +336,7 @@ def _hands_gone(state: State, event: HandsGone) -> None:
 
 def _ended(state: State, event: Ended) -> None:
     state.ended, state.in_turn, state.cancelled, state.asked, state.failed = event, False, None, None, None
-    state.failures = 0
+    state.failures, state.summarising = 0, False
     state.pending.clear()
 
 
