@@ -209,8 +209,8 @@ def _cuts(world: World, session: str, log: list[Seen]) -> None:
     compaction = created.agent.compaction
     asked = AskedEvent(step=0, key="")
     cut_seq, failed = 0, False
-    for (_, last), seen in pairwise([(0, log[0].event), *((one.seq, one.event) for one in log)]):
-        seq, event = seen
+    for before, seen in pairwise(log):
+        last, event, seq = before.event, seen.event, seen.seq
         if isinstance(last, Answered) and asked.until_seq:
             assert isinstance(event, Cut) and event.kind == "summary", "a summary was paid for and not kept"
         if isinstance(event, AskedEvent):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.runtime.brain.rig import OFFERS, SECOND, SESSION, T0, call, created, question
 
-from interlock.runtime.brain.action import Action, Ask, Close, End, Run, Settle, Wait
+from interlock.runtime.brain.action import Action, Ask, Close, End, Run, Settle, Summarise, Wait
 from interlock.runtime.brain.decide import (
     call_key,
     next_action,
@@ -18,6 +18,7 @@ from interlock.runtime.sessions.event import (
     Budget,
     Cancelled,
     Created,
+    Cut,
     Decided,
     Ended,
     Event,
@@ -89,9 +90,24 @@ def performed(state: State, action: Action, data: st.DataObject, now_ns: int) ->
         case Ask():
             assert not state.pending, "a call without a result would be shown"
             assert state.budget.steps is None or state.steps < state.budget.steps
+            if action.cut is not None:
+                assert bool(action.cut.why) == (state.agent.compaction == "summary"), (
+                    "done without, and nobody knows why"
+                )
+                events.append(action.cut)
             events.append(Asked(step=action.step, key="k"))
             if not crashes:
                 events.append(data.draw(ANSWERS)(state, action.step, now_ns))
+        case Summarise():
+            assert not state.pending and state.agent.compaction == "summary"
+            assert state.budget.steps is None or state.steps + 1 < state.budget.steps, "it takes the turn's last step"
+            assert action.until_seq > (state.cut.before_seq if state.cut is not None else 0)
+            events.append(Asked(step=action.step, key="k", until_seq=action.until_seq))
+            if not crashes and data.draw(st.booleans(), "given"):
+                told = Cut(kind="summary", before_seq=action.until_seq, summary="s" * 100)
+                events += [Answered(step=action.step, parts=(), finish="stop"), told]
+            elif not crashes:
+                events.append(_fails(state, action.step, now_ns))
         case Run():
             for attempt in action.attempts:
                 calling = state.calls[attempt.call.id]
@@ -103,8 +119,9 @@ def performed(state: State, action: Action, data: st.DataObject, now_ns: int) ->
                 assert not attempt.approval or not state.approvals[attempt.approval].taken
                 events.append(started(attempt.call.id, attempt.effect, attempt.attempt, attempt.approval))
                 if not crashes:
-                    events.append(finished(attempt.call.id, "r", "ok", attempt.attempt))
+                    events.append(finished(attempt.call.id, "r" * 2000, "ok", attempt.attempt))
         case End():
+            assert action.reason != "failed" or not state.summarising, "the turn ends because there is no summary"
             events += [finished(close.call_id, close.text, close.outcome, close.attempt) for close in action.closes]
             events.append(Ended(reason=action.reason))
     return events
@@ -142,10 +159,13 @@ def people(state: State, what: str) -> list[Event]:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.data(), st.sampled_from(("tell", "ask")))
-def test_no_sequence_of_events_brings_about_what_must_not_be(data: st.DataObject, on_unknown: Any) -> None:
+@given(st.data(), st.sampled_from(("tell", "ask")), st.sampled_from(("summary", "window")))
+def test_no_sequence_of_events_brings_about_what_must_not_be(
+    data: st.DataObject, on_unknown: Any, compaction: Any
+) -> None:
     state, now_ns = State(), T0
-    agent = created(on_unknown=on_unknown, budget=Budget(steps=data.draw(st.sampled_from((3, 30)))), context_tokens=200)
+    budget = Budget(steps=data.draw(st.sampled_from((3, 30))))
+    agent = created(on_unknown=on_unknown, budget=budget, context_tokens=1_000, compaction=compaction)
     first: list[Event] = [agent, Said(text="x")]
     after(state, first, now_ns)
     for _ in range(data.draw(st.integers(1, 40))):

@@ -85,7 +85,7 @@ def why_unusable(heard: Heard, agent: Agent) -> str:
     """Why an answer is no summary; empty: it is one."""
     summary = summary_of(heard)
     if heard.finish not in ("stop", "stop_sequence"):
-        return f"the answer is not a whole one: {heard.finish}"
+        return f"the answer ended as {heard.finish}"
     if not summary:
         return "the model said nothing"
     size, most = len(summary.encode(errors="replace")), summary_tokens_max(agent.context_tokens)
@@ -125,7 +125,7 @@ def _fitted(earlier: str, blocks: Sequence[_Block], room: int) -> list[_Block]:
     """As much as there is room for: of what was told of still earlier parts at most half, then the newest pieces."""
     told: list[_Block] = []
     if earlier:
-        told = [("what stood in the place of still earlier parts", _head(earlier, max(room // 2, 0)))]
+        told = [("told in the place of earlier parts", _head(earlier, max(room // 2, 0)))]
         room -= _size(told)
     kept: list[_Block] = []
     for who, text in reversed(blocks):
