@@ -190,6 +190,11 @@ def test_what_the_window_no_longer_holds_is_summed_up_and_metered(house: House) 
     usage = house.server.cli("usage", "--by", "session", "--format", "json")
     [row] = [row for row in msgspec.json.decode(usage.stdout)["rows"] if row["dimensions"]["session"] == session.id]
     assert int(row["amount_nanousd"]) == int(used["amount_nanousd"])
+    session.compact()
+    *_, asked, _, cut, end = ended(session)
+    assert (cut["kind"], cut["before_seq"], end["reason"]) == ("summary", asked["until_seq"], "done")
+    refused = house.server.cli("sessions", "compact", session.id)
+    assert refused.returncode != 0 and "nothing to sum up" in refused.stderr
     plain = house.acme.run("[hello] " + "word " * 2_000, agent={"context_tokens": 2_000, "compaction": "window"})
     ended(plain)
     plain.say("[hello] again")

@@ -37,6 +37,7 @@ from interlock.runtime.sessions.event import (
     Answer,
     Budget,
     Cancelled,
+    Compacted,
     Created,
     Event,
     Raised,
@@ -276,6 +277,8 @@ class World:
             await self.person(session, lambda state: Cancelled(by="ann", reason="enough"))
         elif roll < 0.11:
             await self.person(session, lambda state: Raised(by="ann", budget=Budget(steps=60)))
+        elif roll < 0.13:
+            await self.person(session, lambda state: None if state.in_turn else Compacted(by="ann"))
         elif roll < 0.4:
             await self.person(session, self._answer)
 

@@ -13,6 +13,7 @@ from interlock.runtime.sessions.event import (
     Answered,
     Call,
     Cancelled,
+    Compacted,
     Created,
     Cut,
     Decided,
@@ -171,7 +172,7 @@ def _cancelled(log: list[Seen]) -> None:
     in_turn = cancelled = budget_ended = False
     for seen in log:
         event = seen.event
-        if isinstance(event, Said):
+        if isinstance(event, Said | Compacted):
             in_turn = True
         elif isinstance(event, Cancelled):
             cancelled = cancelled or in_turn
@@ -208,7 +209,7 @@ def _cuts(world: World, session: str, log: list[Seen]) -> None:
     assert isinstance(created, Created)
     compaction = created.agent.compaction
     asked = AskedEvent(step=0, key="")
-    cut_seq, failed = 0, False
+    cut_seq, failed, wanted = 0, False, 0
     for before, seen in pairwise(log):
         last, event, seq = before.event, seen.event, seen.seq
         if isinstance(last, Answered) and asked.until_seq:
@@ -216,13 +217,18 @@ def _cuts(world: World, session: str, log: list[Seen]) -> None:
         if isinstance(event, AskedEvent):
             assert event.cut_seq == cut_seq, "the model is shown more or less than is written down"
             assert not (event.until_seq and failed), "a summary was asked for again that will not come"
-            assert not event.until_seq or (compaction == "summary" and cut_seq < event.until_seq < seq)
+            assert not event.until_seq or (compaction == "summary" and cut_seq < event.until_seq < seq) or wanted
+            assert not wanted or event.until_seq == wanted, "more was done than the summary that was asked for"
             asked, failed = event, False
         elif isinstance(event, Failed):
             failed = asked.until_seq > 0 and event.retry_at_ns is None
         elif isinstance(event, Ended):
-            assert event.reason != "failed" or not asked.until_seq, "a turn ended because there was no summary"
-            failed = False
+            assert event.reason != "failed" or not asked.until_seq or wanted, "a turn ended for want of a summary"
+            failed, wanted = False, 0
+        elif isinstance(event, Compacted):
+            wanted = seq
+        elif isinstance(event, Said):
+            wanted = 0
         elif isinstance(event, Cut):
             assert cut_seq < event.before_seq < seq, "a cut that cuts nothing more"
             if event.kind == "summary":

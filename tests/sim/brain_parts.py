@@ -226,8 +226,8 @@ class ScriptedModel:
         if roll < 0.3:
             return Reply(said=Broke(code="invalid_request", message="injected", status=400))
         if roll < 0.45:
-            return _words(rng.choice(("", " \n", "s" * 10_000)))
-        said = f"summary {next(self._world.numbers)} " + "s" * rng.randrange(300)
+            return _words(rng.choice(("", " \n", "s" * 90_000)))
+        said = f"summary {next(self._world.numbers)}" + "s" * rng.randrange(300)
         if roll < 0.6:
             return _words(said, rng.choice(("length", "refusal", "tool_calls")))
         self._world.summaries[key] = said

@@ -101,7 +101,7 @@ BUGS: dict[str, tuple[str, str, str]] = {
         'return answered, Cut(kind="summary", before_seq=asked.until_seq, summary=summary_of(heard)), Cut(',
     ),
     "half a summary stands for a whole one": ("summary", 'if heard.finish not in ("stop", "stop_sequence"):', "if 0:"),
-    "more is summed up than is cut": ("summary", "after < entry.seq <= until_seq]\n    return", "1]\n    return"),
+    "more is summed up than is cut": ("summary", " if entry.seq <= until_seq]\n    return", "]\n    return"),
     "what tools say is told as the user's in a summary": ("summary", "f\"a tool {'failed", "f\"the user {'failed"),
     "a turn ends because there is no summary": ("decide", "not state.unheard and not state.summarising", "1"),
     "a summary that will not come is asked for for ever": (
@@ -109,6 +109,7 @@ BUGS: dict[str, tuple[str, str, str]] = {
         "if state.summarising and failed",
         "if 0 and failed",
     ),
+    "a person asks for a summary and a turn begins": ("decide", "if state.compact_seq:", "if 0:"),
     "nobody is told why there is no summary": ("decide", "cut = msgspec.structs.replace(cut, why=why)", "pass"),
     "an answer is put behind what was said later": ("asking", "state.calls.__contains__", "lambda id: False"),
 }

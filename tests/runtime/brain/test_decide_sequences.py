@@ -17,6 +17,7 @@ from interlock.runtime.sessions.event import (
     Asked,
     Budget,
     Cancelled,
+    Compacted,
     Created,
     Cut,
     Decided,
@@ -88,6 +89,7 @@ def performed(state: State, action: Action, data: st.DataObject, now_ns: int) ->
                 verdict: Verdict = data.draw(st.sampled_from(VERDICTS))
                 events.append(Decided(call_id=one.id, verdict=verdict, why="x"))
         case Ask():
+            assert not state.compact_seq, "a person asked for a summary, and a turn begins"
             assert not state.pending, "a call without a result would be shown"
             assert state.budget.steps is None or state.steps < state.budget.steps
             if action.cut is not None:
@@ -99,8 +101,10 @@ def performed(state: State, action: Action, data: st.DataObject, now_ns: int) ->
             if not crashes:
                 events.append(data.draw(ANSWERS)(state, action.step, now_ns))
         case Summarise():
-            assert not state.pending and state.agent.compaction == "summary"
-            assert state.budget.steps is None or state.steps + 1 < state.budget.steps, "it takes the turn's last step"
+            assert not state.pending
+            if not state.compact_seq:
+                last = state.budget.steps is not None and state.steps + 1 >= state.budget.steps
+                assert state.agent.compaction == "summary" and not last, "it takes the turn's last step"
             assert action.until_seq > (state.cut.before_seq if state.cut is not None else 0)
             events.append(Asked(step=action.step, key="k", until_seq=action.until_seq))
             if not crashes and data.draw(st.booleans(), "given"):
@@ -121,7 +125,9 @@ def performed(state: State, action: Action, data: st.DataObject, now_ns: int) ->
                 if not crashes:
                     events.append(finished(attempt.call.id, "r" * 2000, "ok", attempt.attempt))
         case End():
-            assert action.reason != "failed" or not state.summarising, "the turn ends because there is no summary"
+            assert action.reason != "failed" or not state.summarising or state.compact_seq, (
+                "the turn ends because there is no summary"
+            )
             events += [finished(close.call_id, close.text, close.outcome, close.attempt) for close in action.closes]
             events.append(Ended(reason=action.reason))
     return events
@@ -141,7 +147,7 @@ def _fails(state: State, step: int, now_ns: int) -> Event:
 
 
 ANSWERS = st.sampled_from((_calls, _calls, _words, _fails))
-PEOPLE = st.sampled_from(("say", "cancel", "raise", "yes", "no", "late", "nothing", "nothing"))
+PEOPLE = st.sampled_from(("say", "cancel", "raise", "yes", "no", "late", "compact", "nothing", "nothing"))
 
 
 def people(state: State, what: str) -> list[Event]:
@@ -152,6 +158,8 @@ def people(state: State, what: str) -> list[Event]:
             return [Cancelled(by="ann")]
         case "raise":
             return [Raised(by="ann", budget=Budget(steps=30))]
+        case "compact" if state.shown and not state.in_turn:
+            return [Compacted(by="ann")]
         case "yes" | "no" if state.waiting:
             approval = state.waiting[0].question.approval
             return [Answer(approval=approval, approved=what == "yes", arguments_sha256=SHA, by="ann")]

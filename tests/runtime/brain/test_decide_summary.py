@@ -12,6 +12,7 @@ from interlock.runtime.sessions.event import (
     Asked,
     Budget,
     Cancelled,
+    Compacted,
     Cut,
     Ended,
     Event,
@@ -177,3 +178,53 @@ def test_little_is_not_summed_up() -> None:
     """What the user said, then one result that fills the window: the cut takes away less than a summary may be."""
     huge = Finished(call_id="c", attempt=1, outcome="ok", content=Text(text="r" * 9_000))
     gives_up(begun(*answered(call("c")), huge, context_tokens=WINDOW), "not longer than a summary")
+
+
+# A person asks for one
+
+
+def asked_for(**agent: Any) -> State:
+    """A session at rest, its last turn broken off, of which a person wants a summary."""
+    state = full(**{"context_tokens": 100_000} | agent)
+    after(state, [Ended(reason="failed"), Compacted(by="ann")], T0)
+    return state
+
+
+@pytest.mark.parametrize("compaction", ["summary", "window"])
+def test_a_person_gets_a_summary_of_everything_and_no_turn_begins(compaction: str) -> None:
+    state = asked_for(compaction=compaction)
+    assert state.standing().status == "runnable"
+    wanted = state.seq
+    assert begins(state) == Summarise(step=STEPS + 1, until_seq=wanted)
+    answer = Answered(step=STEPS + 1, parts=(), finish="stop", amount_nanousd=0)
+    after(state, [answer, Cut(kind="summary", before_seq=wanted, summary="s")], T0)
+    assert decided(state) == End(reason="done"), "what was broken off is not taken up"
+    after(state, [Ended(reason="done"), Said(text="go on"), Woken(owner="p", epoch=2)], T0)
+    assert decided(state) == Ask(step=STEPS + 2)
+
+
+def test_a_summary_that_a_person_asked_for_and_that_does_not_come_says_so() -> None:
+    state = asked_for()
+    begins(state)
+    after(state, [Failed(step=STEPS + 1, code="busy", message="m", retry_at_ns=T0 + SECOND)], T0)
+    assert decided(state) == Wait(until_ns=T0 + SECOND)
+    begins(state, 1)
+    after(state, [Failed(step=STEPS + 2, code="no_summary", message="the model said nothing")], T0)
+    assert decided(state) == End(reason="failed", detail="no summary: no_summary: the model said nothing")
+    assert decided(asked_for(budget=Budget(steps=STEPS))) == End(
+        reason="failed", detail=f"no summary: {STEPS} steps"
+    ), "and more budget does not take up the turn before"
+    lost = asked_for()
+    for _ in range(FAILURES_MAX + 1):
+        begins(lost)
+    action = decided(lost)
+    assert isinstance(action, End) and action.detail.startswith("no summary: 8 attempts")
+
+
+def test_who_speaks_meanwhile_begins_a_turn_and_the_summary_stands_too() -> None:
+    state = asked_for()
+    until_seq = begins(state).until_seq
+    after(state, [Said(text="go on")], T0)
+    answer = Answered(step=STEPS + 1, parts=(), finish="stop", amount_nanousd=0)
+    after(state, [answer, Cut(kind="summary", before_seq=until_seq, summary="s")], T0)
+    assert decided(state) == Ask(step=STEPS + 2) and len(state.shown) == 1

@@ -61,7 +61,7 @@ class View:
 
 def view(state: State, offers: Offers) -> View:
     """What the model is shown of the log, after its last cut."""
-    turns = [*opening(state), *turns_of(state, _shown(state))]
+    turns = [*opening(state), *turns_of(state, state.shown)]
     return View(instructions=_instructions(state), turns=tuple(turns), offers=tuple(offers.values()))
 
 
@@ -86,10 +86,9 @@ def fitting(state: State, offers: Offers) -> Cut | None:
     The last answer and its results are always shown, and so is all that the user said since.
     """
     entries, limit = state.transcript, state.agent.context_tokens
-    cut_seq = state.cut.before_seq if state.cut is not None else 0
     besides = tokens_of(_instructions(state)) + _offers_size(offers.values())
     besides += sum(_size(piece) for turn in opening(state) for piece in turn.pieces)
-    if besides + sum(entry_size(entry) for entry in entries if entry.seq > cut_seq) <= limit:
+    if besides + sum(map(entry_size, state.shown)) <= limit:
         return None
     room = limit * CUT_TO - besides
     last_answer = max((at for at, entry in enumerate(entries) if entry.finish), default=0)
@@ -101,7 +100,7 @@ def fitting(state: State, offers: Offers) -> Cut | None:
             break
         if at <= last_answer and at in boundaries:
             found = boundaries[at]
-    if not any(cut_seq < entry.seq <= found for entry in entries):
+    if not any(entry.seq <= found for entry in state.shown):
         return None
     return Cut(kind="window", before_seq=found, summary=_kept(state))
 
@@ -143,11 +142,6 @@ def _boundaries(entries: list[Entry]) -> dict[int, int]:
             found[at] = lowest[at] - 1
         highest = max(highest, entry.seq)
     return found
-
-
-def _shown(state: State) -> list[Entry]:
-    after = state.cut.before_seq if state.cut is not None else 0
-    return [entry for entry in state.transcript if entry.seq > after]
 
 
 def opening(state: State) -> list[Turn]:

@@ -110,6 +110,8 @@ def _failed_over(state: State, now_ns: int) -> bool:
 
 
 def _model(state: State, offers: Offers) -> Action:
+    if state.compact_seq:
+        return _compaction(state)
     failed, decides = state.failed, not state.unheard and not state.summarising
     if failed is not None and failed.retry_at_ns is None and decides:
         limit = over_budget(state)
@@ -138,13 +140,31 @@ def _model(state: State, offers: Offers) -> Action:
     return Ask(step=step, cut=cut)
 
 
-def _why_no_summary(state: State, cut: Cut) -> str:
-    """Why what is cut is not summed up first; empty: it is. A summary that failed ends no turn."""
-    budget, failed = state.budget, state.failed
+def _compaction(state: State) -> Action:
+    """A person asked for a summary and nothing else."""
+    if not state.shown:
+        return End(reason="done")
+    why = _given_up(state) or over_budget(state)
+    if why:
+        return End(reason="failed", detail=f"no summary: {why}"[:500])
+    return Summarise(step=state.steps + 1, until_seq=state.compact_seq)
+
+
+def _given_up(state: State) -> str:
+    """Why the summary that was asked for will not come; empty: it may."""
+    failed = state.failed
     if state.summarising and failed is not None and failed.retry_at_ns is None:
         return f"{failed.code}: {failed.message}"[:500]
     if state.summarising and state.failures >= FAILURES_MAX:
         return f"{state.failures} attempts at a summary failed or were lost"
+    return ""
+
+
+def _why_no_summary(state: State, cut: Cut) -> str:
+    """Why what is cut is not summed up first; empty: it is. A summary that failed ends no turn."""
+    budget = state.budget
+    if why := _given_up(state):
+        return why
     if budget.steps is not None and state.steps + 2 > budget.steps:
         return "the budget leaves no step for it"
     if cut_tokens(state, cut.before_seq) <= summary_tokens_max(state.agent.context_tokens):

@@ -72,8 +72,7 @@ def request(state: State, until_seq: int) -> View:
 
 def cut_tokens(state: State, until_seq: int) -> int:
     """How much of the view a cut there takes away, estimated."""
-    after = state.cut.before_seq if state.cut is not None else 0
-    return sum(entry_size(entry) for entry in state.transcript if after < entry.seq <= until_seq)
+    return sum(entry_size(entry) for entry in state.shown if entry.seq <= until_seq)
 
 
 def summary_of(heard: Heard) -> str:
@@ -100,8 +99,7 @@ def _earlier(state: State) -> str:
 
 
 def _blocks(state: State, until_seq: int) -> list[_Block]:
-    after = state.cut.before_seq if state.cut is not None else 0
-    entries = [entry for entry in state.transcript if after < entry.seq <= until_seq]
+    entries = [entry for entry in state.shown if entry.seq <= until_seq]
     return [
         _block(turn, piece)
         for turn in turns_of(state, entries)

@@ -165,6 +165,12 @@ class Raised(Body, frozen=True, kw_only=True, omit_defaults=True, tag="session.r
     """As of `Said`."""
 
 
+class Compacted(Body, frozen=True, kw_only=True, omit_defaults=True, tag="session.compacted"):
+    """Have the model sum up all that has been, as it does when its window is full; nothing else is asked of it."""
+
+    by: str
+
+
 class Said(Body, frozen=True, kw_only=True, omit_defaults=True, tag="user.said"):
     """A message to the agent; begins a turn, or is heard at the next model call of the one under way."""
 
@@ -347,6 +353,7 @@ Event = (
     | Cancelled
     | Forked
     | Raised
+    | Compacted
     | Said
     | Woken
     | Asked

@@ -16,6 +16,7 @@ from interlock.runtime.sessions.event import (
     Budget,
     Call,
     Cancelled,
+    Compacted,
     Created,
     Cut,
     Decided,
@@ -38,7 +39,7 @@ from interlock.runtime.sessions.event import (
 )
 from interlock.runtime.sessions.ports import Standing, Status
 
-PEOPLES = (Created, Cancelled, Raised, Said, Answer)
+PEOPLES = (Created, Cancelled, Raised, Compacted, Said, Answer)
 """Events that are not a brain's."""
 
 
@@ -111,8 +112,10 @@ class State:
     """Model calls in a row that failed or were lost: for turns, or for a summary."""
     summarising: bool = False
     """The last model call was for a summary, and there is none yet."""
+    compact_seq: int = 0
+    """Not 0: a person asked for a summary of all up to this, and has said nothing since."""
     in_turn: bool = False
-    """Somebody said something that no `turn.ended` stands behind."""
+    """Somebody said something, or asked for a summary, that no `turn.ended` stands behind."""
     unheard: bool = False
     """Somebody said something since the last model call began."""
     cancelled: Cancelled | None = None
@@ -146,6 +149,12 @@ class State:
         """What it runs."""
         assert self.created is not None, "no session.created was folded in"
         return self.created.agent
+
+    @property
+    def shown(self) -> list[Entry]:
+        """What the last cut has left in the view."""
+        after = self.cut.before_seq if self.cut is not None else 0
+        return [entry for entry in self.transcript if entry.seq > after]
 
     @property
     def waiting(self) -> list[Asking]:
@@ -226,7 +235,7 @@ def _said(state: State, event: Said) -> None:
     if event.id:
         state.heard_ids[event.id] = state.seq
     state.in_turn = state.unheard = True
-    state.denials = 0
+    state.denials = state.compact_seq = 0
     state.transcript.append(Entry(seq=state.seq, said=event))
 
 
@@ -241,6 +250,11 @@ def _raised(state: State, event: Raised) -> None:
     state.budget = event.budget
     if state.ended is not None and state.ended.reason == "budget" and not state.in_turn:
         state.in_turn = True  # goes on where the budget stopped it
+
+
+def _compacted(state: State, event: Compacted) -> None:
+    if not state.in_turn:
+        state.in_turn, state.compact_seq = True, state.seq
 
 
 def _woken(state: State, event: Woken) -> None:
@@ -336,7 +350,7 @@ def _hands_gone(state: State, event: HandsGone) -> None:
 
 def _ended(state: State, event: Ended) -> None:
     state.ended, state.in_turn, state.cancelled, state.asked, state.failed = event, False, None, None, None
-    state.failures, state.summarising = 0, False
+    state.failures, state.summarising, state.compact_seq = 0, False, 0
     state.pending.clear()
 
 
@@ -349,6 +363,7 @@ _FOLDS: dict[type, Callable[[State, Any], None]] = {
     Cancelled: _cancelled,
     Forked: _forked,
     Raised: _raised,
+    Compacted: _compacted,
     Said: _said,
     Woken: _woken,
     Asked: _asked,
