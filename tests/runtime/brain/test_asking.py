@@ -89,6 +89,7 @@ def test_a_summary_is_a_step_of_its_own_in_every_format(
         assert (request.key, request.step, request.wire) == (asked.key, asked.step, wire)
         body = msgspec.json.decode(request.body)
         assert not body.keys() & {"tools", "response_format", "text", "temperature"}
+        assert 140 in body.values(), "a tenth of the window, under each format's name for it"
         [told] = texts(body)
         assert "the user\ndo it" in told and "look: look 0" in told and "look 3" not in told
         after_it = one.model.asked[asked.step].body.decode()

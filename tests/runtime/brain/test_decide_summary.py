@@ -83,7 +83,9 @@ def test_an_agent_may_do_without() -> None:
 
 def test_what_is_said_meanwhile_is_heard_in_the_next_turn() -> None:
     state = full()
+    after(state, [Said(text="that")], T0)
     begun_ = begins(state)
+    assert state.unheard, "a summary does not show it to the model"
     after(state, [Said(text="and this")], T0)
     answer = Answered(step=begun_.step, parts=(), finish="stop", amount_nanousd=0)
     after(state, [answer, Cut(kind="summary", before_seq=begun_.until_seq, summary="s")], T0)
