@@ -12,7 +12,7 @@ from functools import partial
 from bench.guard import cpu_us
 from interlock.runtime.permissions import Facts, Request, Ruleset, decide
 from interlock.runtime.permissions.script import TEXT_BYTES_MAX
-from interlock.runtime.sessions.event import Rules
+from interlock.runtime.sessions.agent import Rules
 
 US_MAX, LONGEST_S_MAX = 1000.0, 2.0
 CALLS = {

@@ -26,8 +26,9 @@ import uvloop
 from bench.machine import PROXY_CORE, BenchError
 from bench.peers import HERE, INSTALLED, install
 from interlock.clock import SystemClock
+from interlock.runtime.sessions.agent import Agent
 from interlock.runtime.sessions.blobs import FileBlobs
-from interlock.runtime.sessions.event import Agent, Created, Ended, Event, Finished, Started, Text
+from interlock.runtime.sessions.event import Created, Ended, Event, Finished, Started, Text
 from interlock.runtime.sessions.ports import Lease, Standing, Wrote
 from interlock.runtime.sessions.service import Sessions
 from interlock.runtime.sessions.sqlite import SqliteStore

@@ -14,8 +14,8 @@ from interlock.errors import LocalError
 from interlock.runtime.api.given import GivenAgent, agent_of, check_tools
 from interlock.runtime.hands.egress import parse as parse_egress
 from interlock.runtime.permissions import Ruleset
+from interlock.runtime.sessions.agent import Agent
 from interlock.runtime.sessions.checks import check_agent
-from interlock.runtime.sessions.event import Agent
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "sessions.md").read_text()

@@ -19,7 +19,7 @@ from interlock.runtime.permissions.script import (
 )
 from interlock.runtime.permissions.shell import PATHS_MAX
 from interlock.runtime.permissions.words import DEPTH_MAX
-from interlock.runtime.sessions.event import Mode
+from interlock.runtime.sessions.agent import Mode
 
 PAGE = (Path(__file__).parents[2] / "docs" / "permissions.md").read_text()
 

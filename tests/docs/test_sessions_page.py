@@ -8,6 +8,7 @@ from interlock.runtime.sessions.event import (
     INLINE_BYTES_MAX,
     Answer,
     Cancelled,
+    Compacted,
     Created,
     Event,
     Forked,
@@ -17,7 +18,7 @@ from interlock.runtime.sessions.event import (
 from interlock.runtime.sessions.event import Ended as End
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sessions.md").read_text()
-PEOPLES = {Created, Cancelled, Forked, Raised, Said, Answer}
+PEOPLES = {Created, Cancelled, Compacted, Forked, Raised, Said, Answer}
 
 
 def test_every_event_type_is_there_with_who_writes_it() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.e2e.agents import ALLOW, House, ended, inhabited, kinds
+from tests.e2e.agents import ALLOW, SCRIPTS, House, ended, inhabited, kinds
 from tests.e2e.server import until
 
 from interlock.client import Agents, Refused, Session
@@ -75,6 +75,7 @@ def test_mistakes_are_named(house: House) -> None:
         ({"agent": {"rules": {"allow": ["shell("]}}}, "rules"),
         ({"agent": {"budget": {"steps": -1}}}, "steps"),
         ({"agent": {"hands": "docker"}}, "hands"),
+        ({"agent": {"compaction": "none"}}, "agent.compaction"),
         ({"agent": {"mode": "bypass"}}, "kernel of its own"),
         ({"agent": {"resources": {"memory_bytes": 1}}}, "memory"),
         ({"say": "x" * 2_000_000}, "body"),
@@ -170,6 +171,34 @@ def test_a_reset_leaves_the_model_the_summary_and_the_log_everything(house: Hous
     with pytest.raises(Refused, match="conflict"):
         busy.reset()
     busy.cancel()
+
+
+def test_what_the_window_no_longer_holds_is_summed_up_and_metered(house: House) -> None:
+    session = house.acme.run("[hello] 1 " + "word " * 400, agent={"context_tokens": 2_000})
+    for turn in range(2, 5):
+        ended(session)
+        session.say(f"[hello] {turn} " + "word " * 400)
+    events = ended(session)
+    place, cut = next((n, event) for n, event in enumerate(events) if event["type"] == "context.cut")
+    assert (cut["kind"], cut["summary"]) == ("summary", SCRIPTS["hello"][0]["text"])
+    asked, answered = events[place - 2 : place]
+    assert asked["until_seq"] == cut["before_seq"] and answered["parts"] == []
+    assert kinds(events).count("turn.ended") == 4 and kinds(events).count("user.said") == 4
+    used = session.show()["used"]
+    calls = kinds(events).count("model.asked")
+    assert used["steps"] == calls == kinds(events).count("model.answered") > 4
+    usage = house.server.cli("usage", "--by", "session", "--format", "json")
+    [row] = [row for row in msgspec.json.decode(usage.stdout)["rows"] if row["dimensions"]["session"] == session.id]
+    assert int(row["amount_nanousd"]) == int(used["amount_nanousd"])
+    session.compact()
+    *_, asked, _, cut, end = ended(session)
+    assert (cut["kind"], cut["before_seq"], end["reason"]) == ("summary", asked["until_seq"], "done")
+    refused = house.server.cli("sessions", "compact", session.id)
+    assert refused.returncode != 0 and "nothing to sum up" in refused.stderr
+    plain = house.acme.run("[hello] " + "word " * 2_000, agent={"context_tokens": 2_000, "compaction": "window"})
+    ended(plain)
+    plain.say("[hello] again")
+    assert [event["kind"] for event in ended(plain) if event["type"] == "context.cut"] == ["window"]
 
 
 def test_a_large_result_is_beside_the_log(house: House) -> None:

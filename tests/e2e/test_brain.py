@@ -21,11 +21,10 @@ from interlock.runtime.hands.bubblewrap import Bubblewrap
 from interlock.runtime.hands.egress import Door, Egress
 from interlock.runtime.hands.process import Process
 from interlock.runtime.hands.workspaces import Workspaces
+from interlock.runtime.sessions.agent import Agent, Budget, Rules, Wire
 from interlock.runtime.sessions.blobs import FileBlobs
 from interlock.runtime.sessions.event import (
-    Agent,
     Answered,
-    Budget,
     Call,
     Connected,
     Created,
@@ -33,10 +32,8 @@ from interlock.runtime.sessions.event import (
     Event,
     Failed,
     Finished,
-    Rules,
     Said,
     Text,
-    Wire,
 )
 from interlock.runtime.sessions.ports import Store
 from interlock.runtime.sessions.sqlite import SqliteStore

@@ -13,7 +13,8 @@ from tests.e2e.server import until
 from tests.e2e.test_brain import begin
 
 from interlock.clock import SystemClock
-from interlock.runtime.sessions.event import Agent, Budget, Ended, Event, Finished, Started
+from interlock.runtime.sessions.agent import Agent, Budget
+from interlock.runtime.sessions.event import Ended, Event, Finished, Started
 from interlock.runtime.sessions.sqlite import SqliteStore
 from interlock.testing.loops import run_on
 

@@ -32,17 +32,8 @@ from interlock.runtime.brain.parts import Parts
 from interlock.runtime.brain.rack import Rack
 from interlock.runtime.brain.tools.ports import Tool as ToolPort
 from interlock.runtime.hands import Sandbox
-from interlock.runtime.sessions.event import (
-    Agent,
-    Answer,
-    Budget,
-    Cancelled,
-    Created,
-    Event,
-    Raised,
-    Said,
-    Verdict,
-)
+from interlock.runtime.sessions.agent import Agent, Budget
+from interlock.runtime.sessions.event import Answer, Cancelled, Compacted, Created, Event, Raised, Said, Verdict
 from interlock.runtime.sessions.ports import Wrote
 from interlock.runtime.sessions.state import State, after, fold
 from interlock.testing.clock import ManualClock
@@ -62,6 +53,8 @@ class World:
         self.numbers = itertools.count(1)
         self.effects: list[Effects] = []
         self.asked: list[Asked] = []
+        self.summaries: dict[str, str] = {}
+        """What the model said when it gave a whole summary, by the key of the call."""
         self.returned: list[Returned] = []
         self.violations: list[str] = []
         self.dead: set[str] = set()
@@ -237,10 +230,11 @@ class World:
             mode=rng.choice(("default", "auto")),
             on_unknown=rng.choice(("tell", "ask")),
             approval_s=rng.choice((8.0, 60.0)),
-            context_tokens=rng.choice((600, 2000, 100_000)),
+            context_tokens=rng.choice((1000, 1000, 2000, 100_000)),
+            compaction=rng.choice(("summary", "summary", "window")),
             budget=Budget(
                 steps=rng.choice((4, 40, None)),
-                tokens=rng.choice((None, 500)),
+                tokens=rng.choice((None, None, 500, 5000)),
                 amount_nanousd=rng.choice((None, 60)),
                 wall_s=rng.choice((None, 60.0)),
                 denials=2,
@@ -268,11 +262,13 @@ class World:
     async def _person(self) -> None:
         roll, session = self.rng.random(), self.rng.choice(self.sessions)
         if roll < 0.06:
-            await self.person(session, lambda state: Said(text=f"say {next(self.numbers)}", by="ann"))
+            await self.person(session, lambda state: Said(text=f"say {next(self.numbers)};", by="ann"))
         elif roll < 0.09:
             await self.person(session, lambda state: Cancelled(by="ann", reason="enough"))
         elif roll < 0.11:
             await self.person(session, lambda state: Raised(by="ann", budget=Budget(steps=60)))
+        elif roll < 0.13:
+            await self.person(session, lambda state: None if state.in_turn else Compacted(by="ann"))
         elif roll < 0.4:
             await self.person(session, self._answer)
 

@@ -3,6 +3,7 @@ decisions but the event types."""
 
 import hashlib
 from collections import Counter
+from itertools import pairwise
 
 import msgspec
 from tests.sim.brain import World
@@ -12,6 +13,9 @@ from interlock.runtime.sessions.event import (
     Answered,
     Call,
     Cancelled,
+    Compacted,
+    Created,
+    Cut,
     Decided,
     Ended,
     Expired,
@@ -24,9 +28,7 @@ from interlock.runtime.sessions.event import (
     Started,
     Woken,
 )
-from interlock.runtime.sessions.event import (
-    Asked as AskedEvent,
-)
+from interlock.runtime.sessions.event import Asked as AskedEvent
 from interlock.runtime.sessions.state import State, fold
 
 
@@ -45,6 +47,7 @@ async def audit(world: World) -> None:
         _effects(world, session, log)
         _cancelled(log)
         _budgets(log)
+        _cuts(world, session, log)
 
 
 def _steps(world: World, session: str, log: list[Seen], state: State) -> None:
@@ -167,7 +170,7 @@ def _cancelled(log: list[Seen]) -> None:
     in_turn = cancelled = budget_ended = False
     for seen in log:
         event = seen.event
-        if isinstance(event, Said):
+        if isinstance(event, Said | Compacted):
             in_turn = True
         elif isinstance(event, Cancelled):
             cancelled = cancelled or in_turn
@@ -193,6 +196,59 @@ def _budgets(log: list[Seen]) -> None:
             assert budget.tokens is None or tokens < budget.tokens, "asked although the tokens were used up"
             assert budget.amount_nanousd is None or amount < budget.amount_nanousd, "asked although the money was spent"
             steps += 1
-        elif isinstance(event, Answered):
+        elif isinstance(event, Answered | Failed):
             tokens += event.usage.get("input", 0) + event.usage.get("output", 0)
             amount += event.amount_nanousd or 0
+
+
+def _cuts(world: World, session: str, log: list[Seen]) -> None:
+    """Each cut goes further than the one before; a summary is what the model said of exactly what it stands for."""
+    created = log[0].event
+    assert isinstance(created, Created)
+    compaction = created.agent.compaction
+    asked = AskedEvent(step=0, key="")
+    cut_seq, failed, wanted = 0, False, 0
+    for before, seen in pairwise(log):
+        last, event, seq = before.event, seen.event, seen.seq
+        if isinstance(last, Answered) and asked.until_seq:
+            assert isinstance(event, Cut) and event.kind == "summary", "a summary was paid for and not kept"
+        if isinstance(event, AskedEvent):
+            assert event.cut_seq == cut_seq, "the model is shown more or less than is written down"
+            assert not (event.until_seq and failed), "a summary was asked for again that will not come"
+            assert not event.until_seq or (compaction == "summary" and cut_seq < event.until_seq < seq) or wanted
+            assert not wanted or event.until_seq == wanted, "more was done than the summary that was asked for"
+            asked, failed = event, False
+        elif isinstance(event, Failed):
+            failed = asked.until_seq > 0 and event.retry_at_ns is None
+        elif isinstance(event, Ended):
+            assert event.reason != "failed" or not asked.until_seq or wanted, "a turn ended for want of a summary"
+            failed, wanted = False, 0
+        elif isinstance(event, Compacted):
+            wanted = seq
+        elif isinstance(event, Said):
+            wanted = 0
+        elif isinstance(event, Cut):
+            assert cut_seq < event.before_seq < seq, "a cut that cuts nothing more"
+            if event.kind == "summary":
+                assert isinstance(last, Answered) and last.step == asked.step, "a summary without its step"
+                assert event.before_seq == asked.until_seq, "more or less was cut than was summed up"
+                assert event.summary == world.summaries.get(asked.key), "a summary that the model did not give"
+            else:
+                assert bool(event.why) == (compaction == "summary"), "no summary, and nobody is told why"
+            cut_seq = event.before_seq
+    summed = {one.key: one.summed for one in world.asked if one.session == session}
+    for seen in log:
+        event = seen.event
+        if isinstance(event, AskedEvent) and (text := summed.get(event.key)):
+            _summed(log, event, text)
+
+
+def _summed(log: list[Seen], asked: AskedEvent, text: str) -> None:
+    """What people said is in it, from the last cut up to the one to come, unless it is told that some is left out."""
+    for seen in log:
+        if isinstance(seen.event, Said) and seen.event.text.startswith("say "):
+            stands = seen.event.text in text
+            if seen.seq > asked.until_seq:
+                assert not stands, "what is not to be cut was summed up"
+            elif seen.seq > asked.cut_seq:
+                assert stands or "are left out here" in text, "cut, and neither summed up nor told to be left out"

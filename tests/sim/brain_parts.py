@@ -13,14 +13,7 @@ from interlock.runtime.brain.model import Reply, Request
 from interlock.runtime.brain.tools.ports import Done, Use
 from interlock.runtime.brain.wires import Broke, Heard
 from interlock.runtime.hands import Hands, Resources, Strength
-from interlock.runtime.sessions.event import (
-    Call,
-    Effect,
-    Event,
-    Part,
-    Text,
-    Thought,
-)
+from interlock.runtime.sessions.event import Call, Created, Effect, Event, Part, Text, Thought
 from interlock.runtime.sessions.memory import MemoryStore
 from interlock.runtime.sessions.ports import Fenced, Lease, Moved, Standing, Wrote
 from interlock.testing.clock import ManualClock
@@ -63,6 +56,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     step: int
     head: int
+    summed: str
+    """What it is to sum up; empty: it is no summary that it is asked for."""
 
 
 class FaultyStore(MemoryStore):
@@ -204,14 +199,31 @@ class ScriptedModel:
     async def ask(self, request: Request, tell: Callable[[neutral.Event], None]) -> Reply:
         world = self._world
         with world.acting(request.session, self._owner, "model"):
+            summed, log = "", await world.store.events(request.session)
             try:
-                check_request(request.body)
+                summed = check_request(request.body, log[0].event)
             except AssertionError as error:
                 world.violations.append(str(error))
-            head = len(await world.store.events(request.session))
-            world.asked.append(Asked(session=request.session, key=request.key, step=request.step, head=head))
+            world.asked.append(
+                Asked(session=request.session, key=request.key, step=request.step, head=len(log), summed=summed)
+            )
             await world.pause()
-            return self._reply()
+            return self._summary(request.key) if summed else self._reply()
+
+    def _summary(self, key: str) -> Reply:
+        rng = self._world.rng
+        roll = 1.0 if self._world.calm else rng.random()
+        if roll < 0.2:
+            return Reply(said=Broke(code="upstream_error", message="injected", status=503), retry_after_s=1.0)
+        if roll < 0.3:
+            return Reply(said=Broke(code="invalid_request", message="injected", status=400))
+        if roll < 0.45:
+            return _words(rng.choice(("", " \n", "s" * 90_000)))
+        said = f"summary {next(self._world.numbers)}" + "s" * rng.randrange(300)
+        if roll < 0.6:
+            return _words(said, rng.choice(("length", "refusal", "tool_calls")))
+        self._world.summaries[key] = said
+        return _words(said)
 
     def _reply(self) -> Reply:
         rng = self._world.rng
@@ -240,16 +252,19 @@ class ScriptedModel:
         )
 
 
-def _words(text: str) -> Reply:
+def _words(text: str, finish: str = "stop") -> Reply:
     parts = (Text(text=text),) if text else ()
-    return Reply(said=Heard(parts=parts, finish="stop", usage={"input": 50, "output": 10}), amount_nanousd=5)
+    return Reply(said=Heard(parts=parts, finish=finish, usage={"input": 50, "output": 10}), amount_nanousd=5)
 
 
-def check_request(body: bytes) -> None:
+def check_request(body: bytes, created: Event) -> str:
     """A request of the Messages format: every call has its result right behind it, and nothing a tool said is anybody
-    else's word."""
+    else's word. Of one for a summary, all that is to be summed up."""
     document = msgspec.json.decode(body)
     assert HOSTILE not in str(document.get("system"))
+    if "tools" not in document:
+        assert isinstance(created, Created)
+        return _check_summed(document, created.agent.context_tokens)
     open_calls: set[str] = set()
     assert document["messages"][0]["role"] == "user"
     for message in document["messages"]:
@@ -259,3 +274,18 @@ def check_request(body: bytes) -> None:
         open_calls = {block["id"] for block in blocks if block["type"] == "tool_use"}
         assert all(HOSTILE not in block["text"] for block in blocks if block["type"] == "text")
     assert not open_calls, "a call without a result at the end"
+    return ""
+
+
+def _check_summed(document: dict[str, Any], window: int) -> str:
+    """It fits, and what tools said stands below lines that say so."""
+    [message] = document["messages"]
+    content = message["content"]
+    text = content if isinstance(content, str) else "".join(block["text"] for block in content)
+    asked = len(text.encode()) // 4 + len(msgspec.json.encode(document["system"])) // 4
+    assert asked + document["max_tokens"] <= window, "a summary is asked for of more than the window holds"
+    fence = text.partition(" says whose")[0][-16:]
+    for block in text.split(f"\n{fence} ")[1:]:
+        who, _, said = block.partition("\n")
+        assert HOSTILE not in said or who.startswith("a tool "), f"what a tool said is told as that of {who}"
+    return text

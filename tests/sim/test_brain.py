@@ -89,6 +89,28 @@ BUGS: dict[str, tuple[str, str, str]] = {
         "    limit = over_budget(state)\n    if limit:\n        return",
         "    if 0:\n        return",
     ),
+    "a summary is written without its step": (
+        "asking",
+        "return answered, Cut(",
+        'return Failed(step=asked.step, code="x", message="x"), Cut(',
+    ),
+    "more is cut than was summed up": ("asking", "before_seq=asked.until_seq", "before_seq=state.seq"),
+    "a cut is applied twice": (
+        "asking",
+        "return answered, Cut(",
+        'return answered, Cut(kind="summary", before_seq=asked.until_seq, summary=summary_of(heard)), Cut(',
+    ),
+    "half a summary stands for a whole one": ("summary", 'if heard.finish not in ("stop", "stop_sequence"):', "if 0:"),
+    "more is summed up than is cut": ("summary", " if entry.seq <= until_seq]\n    return", "]\n    return"),
+    "what tools say is told as the user's in a summary": ("summary", "f\"a tool {'failed", "f\"the user {'failed"),
+    "a turn ends because there is no summary": ("decide", "not state.unheard and not state.summarising", "1"),
+    "a summary that will not come is asked for for ever": (
+        "decide",
+        "if state.summarising and failed",
+        "if 0 and failed",
+    ),
+    "a person asks for a summary and a turn begins": ("decide", "if state.compact_seq:", "if 0:"),
+    "nobody is told why there is no summary": ("decide", "cut = msgspec.structs.replace(cut, why=why)", "pass"),
     "an answer is put behind what was said later": ("asking", "state.calls.__contains__", "lambda id: False"),
 }
 

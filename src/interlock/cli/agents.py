@@ -119,6 +119,12 @@ def reset(args: Any) -> int:
         return _shown(args, _agents(args).session(args.session).reset(args.summary))
 
 
+def compact(args: Any) -> int:
+    """A summary in the place of what has been."""
+    with _Errors():
+        return _shown(args, _agents(args).session(args.session).compact())
+
+
 def wake(args: Any) -> int:
     """Have it looked at."""
     with _Errors():

@@ -117,6 +117,7 @@ def sessions(group: "Commands", add: Add) -> None:
     cancel.add_argument("--reason", metavar="TEXT", default="", help="it stays in the log")
     reset = one("reset", "show its model nothing of what has been; the log keeps it")
     reset.add_argument("--summary", metavar="TEXT", default="", help="what the model is told in its place")
+    one("compact", "have its model sum up all that has been, and be shown that; the log keeps it")
     one("wake", "have a brain look at it now")
     fork = one("fork", "copy its log and workspace into a new session")
     fork.add_argument("--at", metavar="N", type=int, help="the last event that is copied (default: all)")

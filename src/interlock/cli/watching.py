@@ -123,7 +123,8 @@ class Watch:
             self._say(f"  ({event['outcome']})")
 
     def _context_cut(self, event: dict[str, Any]) -> None:
-        self._say(f"  (the model is shown what comes after event {event['before_seq']}: {event['kind']})")
+        why = f", no summary: {event['why']}" if event.get("why") else ""
+        self._say(f"  (the model is shown what comes after event {event['before_seq']}: {event['kind']}{why})")
 
     def _brain_noted(self, event: dict[str, Any]) -> None:
         self._say(f"  {event['text']}")

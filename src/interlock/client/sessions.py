@@ -249,6 +249,11 @@ class Session:
         found: dict[str, Any] = self._agents.call("POST", f"{self._path}/reset", {"summary": summary})
         return found
 
+    def compact(self) -> dict[str, Any]:
+        """Have its model sum up all that has been, and see the summary in its place. Not during a turn."""
+        found: dict[str, Any] = self._agents.call("POST", f"{self._path}/compact", {})
+        return found
+
     def wake(self) -> dict[str, Any]:
         """Have a brain look at it now."""
         found: dict[str, Any] = self._agents.call("POST", f"{self._path}/wake", {})

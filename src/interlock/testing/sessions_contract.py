@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from interlock.clock import Clock
 from interlock.errors import LocalError
-from interlock.runtime.sessions.event import Agent, Created, Event, Finished, Said, Started, Text
+from interlock.runtime.sessions.agent import Agent
+from interlock.runtime.sessions.event import Created, Event, Finished, Said, Started, Text
 from interlock.runtime.sessions.ports import Fenced, Lease, Moved, Standing, Store, Wrote
 from interlock.testing.clock import ManualClock
 from interlock.testing.loops import LOOPS, run_on

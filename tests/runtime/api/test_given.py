@@ -8,7 +8,7 @@ import pytest
 from interlock.errors import LocalError
 from interlock.runtime.api.given import GivenAgent, GivenBudget, agent_of, budget_of, check_tools
 from interlock.runtime.hands import Resources
-from interlock.runtime.sessions.event import Agent, Budget, Rules
+from interlock.runtime.sessions.agent import Agent, Budget, Rules
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from interlock.runtime.brain.rack import Rack
 from interlock.runtime.brain.tools.ports import Done, Tool, Use
 from interlock.runtime.brain.wires import Broke, Heard
 from interlock.runtime.hands import Sandbox
+from interlock.runtime.sessions.agent import Agent
 from interlock.runtime.sessions.event import (
-    Agent,
     Answered,
     Asked,
     Call,

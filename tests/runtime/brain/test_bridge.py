@@ -25,10 +25,10 @@ from interlock.runtime.brain.feed import Delta
 from interlock.runtime.hands import Resources
 from interlock.runtime.hands.process import Process
 from interlock.runtime.hands.workspaces import Workspaces
+from interlock.runtime.sessions.agent import Budget
 from interlock.runtime.sessions.event import (
     Answered,
     Asked,
-    Budget,
     Called,
     Cancelled,
     Connected,

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.runtime.brain.rig import OFFERS, answered, begun, call
+from tests.runtime.brain.rig import OFFERS, answered, begun, call, created, folded
 
 from interlock.runtime.brain.context import Result, Turn, View, estimate, fitting, view
 from interlock.runtime.sessions.event import Answered, Asked, Blob, Cut, Ended, Event, Finished, Said, Text, Thought
@@ -138,6 +138,11 @@ def test_the_last_answer_is_never_cut_however_long() -> None:
     assert fitting(state, {}) is None, "there is nothing more to cut"
 
 
+def test_a_first_message_that_is_too_long_is_shown_all_the_same() -> None:
+    state = folded(created(context_tokens=1_000), Said(text="m" * 9_000))
+    assert fitting(state, {}) is None, "a cut would take nothing away"
+
+
 def test_an_answer_and_the_message_that_came_during_it_are_cut_together() -> None:
     events: list[Event] = []
     for step in range(1, 30):
@@ -160,3 +165,26 @@ def test_a_summary_and_a_reset_stand_in_the_place_of_what_was() -> None:
     assert said == Turn(role="user", pieces=(Text(text="new"),))
     after(state, [Cut(kind="reset", before_seq=seq)], 0)
     assert "do it" not in str(view(state, OFFERS).turns[0].pieces)
+
+
+def test_a_cut_by_the_window_keeps_the_summary_that_stands_unless_it_is_too_large() -> None:
+    for size, stands in ((100, True), (3_000, False)):
+        state = long_session(20)
+        after(state, [Cut(kind="summary", before_seq=state.seq - 12, summary="s" * size)], 0)
+        for step in range(21, 50):
+            after(state, [*answered(call(f"c{step}"), step=step), finished(f"c{step}", "r" * 400)], 0)
+        cut = fitting(state, {})
+        assert cut is not None and cut.kind == "window" and bool(cut.summary) is stands
+        after(state, [cut], 0)
+        [opening] = view(state, {}).turns[0].pieces
+        assert isinstance(opening, Text) and ("[A summary of the first of them:]\nsss" in opening.text) is stands
+
+
+def test_a_view_only_grows_at_its_end_between_two_cuts() -> None:
+    state = long_session(20)
+    after(state, [Cut(kind="summary", before_seq=state.seq - 40, summary="It began so.")], 0)
+    before = view(state, OFFERS)
+    after(state, [*answered(call("next"), step=21), finished("next", "r"), Said(text="go on")], 0)
+    now = view(state, OFFERS)
+    assert now.instructions == before.instructions and now.offers == before.offers
+    assert now.turns[: len(before.turns)] == before.turns and len(now.turns) == len(before.turns) + 3

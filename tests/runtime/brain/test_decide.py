@@ -18,11 +18,11 @@ from interlock.runtime.brain.decide import (
     next_action,
     over_budget,
 )
+from interlock.runtime.sessions.agent import Budget
 from interlock.runtime.sessions.event import (
     Answer,
     Answered,
     Asked,
-    Budget,
     Cancelled,
     Decided,
     Ended,

@@ -6,18 +6,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.runtime.brain.rig import OFFERS, SECOND, SESSION, T0, call, created, question
 
-from interlock.runtime.brain.action import Action, Ask, Close, End, Run, Settle, Wait
+from interlock.runtime.brain.action import Action, Ask, Close, End, Run, Settle, Summarise, Wait
 from interlock.runtime.brain.decide import (
     call_key,
     next_action,
 )
+from interlock.runtime.sessions.agent import Budget
 from interlock.runtime.sessions.event import (
     Answer,
     Answered,
     Asked,
-    Budget,
     Cancelled,
+    Compacted,
     Created,
+    Cut,
     Decided,
     Ended,
     Event,
@@ -87,11 +89,29 @@ def performed(state: State, action: Action, data: st.DataObject, now_ns: int) ->
                 verdict: Verdict = data.draw(st.sampled_from(VERDICTS))
                 events.append(Decided(call_id=one.id, verdict=verdict, why="x"))
         case Ask():
+            assert not state.compact_seq, "a person asked for a summary, and a turn begins"
             assert not state.pending, "a call without a result would be shown"
             assert state.budget.steps is None or state.steps < state.budget.steps
+            if action.cut is not None:
+                assert bool(action.cut.why) == (state.agent.compaction == "summary"), (
+                    "done without, and nobody knows why"
+                )
+                events.append(action.cut)
             events.append(Asked(step=action.step, key="k"))
             if not crashes:
                 events.append(data.draw(ANSWERS)(state, action.step, now_ns))
+        case Summarise():
+            assert not state.pending
+            if not state.compact_seq:
+                last = state.budget.steps is not None and state.steps + 1 >= state.budget.steps
+                assert state.agent.compaction == "summary" and not last, "it takes the turn's last step"
+            assert action.until_seq > (state.cut.before_seq if state.cut is not None else 0)
+            events.append(Asked(step=action.step, key="k", until_seq=action.until_seq))
+            if not crashes and data.draw(st.booleans(), "given"):
+                told = Cut(kind="summary", before_seq=action.until_seq, summary="s" * 100)
+                events += [Answered(step=action.step, parts=(), finish="stop"), told]
+            elif not crashes:
+                events.append(_fails(state, action.step, now_ns))
         case Run():
             for attempt in action.attempts:
                 calling = state.calls[attempt.call.id]
@@ -103,8 +123,11 @@ def performed(state: State, action: Action, data: st.DataObject, now_ns: int) ->
                 assert not attempt.approval or not state.approvals[attempt.approval].taken
                 events.append(started(attempt.call.id, attempt.effect, attempt.attempt, attempt.approval))
                 if not crashes:
-                    events.append(finished(attempt.call.id, "r", "ok", attempt.attempt))
+                    events.append(finished(attempt.call.id, "r" * 2000, "ok", attempt.attempt))
         case End():
+            assert action.reason != "failed" or not state.summarising or state.compact_seq, (
+                "the turn ends because there is no summary"
+            )
             events += [finished(close.call_id, close.text, close.outcome, close.attempt) for close in action.closes]
             events.append(Ended(reason=action.reason))
     return events
@@ -124,7 +147,7 @@ def _fails(state: State, step: int, now_ns: int) -> Event:
 
 
 ANSWERS = st.sampled_from((_calls, _calls, _words, _fails))
-PEOPLE = st.sampled_from(("say", "cancel", "raise", "yes", "no", "late", "nothing", "nothing"))
+PEOPLE = st.sampled_from(("say", "cancel", "raise", "yes", "no", "late", "compact", "nothing", "nothing"))
 
 
 def people(state: State, what: str) -> list[Event]:
@@ -135,6 +158,8 @@ def people(state: State, what: str) -> list[Event]:
             return [Cancelled(by="ann")]
         case "raise":
             return [Raised(by="ann", budget=Budget(steps=30))]
+        case "compact" if state.shown and not state.in_turn:
+            return [Compacted(by="ann")]
         case "yes" | "no" if state.waiting:
             approval = state.waiting[0].question.approval
             return [Answer(approval=approval, approved=what == "yes", arguments_sha256=SHA, by="ann")]
@@ -142,10 +167,13 @@ def people(state: State, what: str) -> list[Event]:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.data(), st.sampled_from(("tell", "ask")))
-def test_no_sequence_of_events_brings_about_what_must_not_be(data: st.DataObject, on_unknown: Any) -> None:
+@given(st.data(), st.sampled_from(("tell", "ask")), st.sampled_from(("summary", "window")))
+def test_no_sequence_of_events_brings_about_what_must_not_be(
+    data: st.DataObject, on_unknown: Any, compaction: Any
+) -> None:
     state, now_ns = State(), T0
-    agent = created(on_unknown=on_unknown, budget=Budget(steps=data.draw(st.sampled_from((3, 30)))), context_tokens=200)
+    budget = Budget(steps=data.draw(st.sampled_from((3, 30))))
+    agent = created(on_unknown=on_unknown, budget=budget, context_tokens=1_000, compaction=compaction)
     first: list[Event] = [agent, Said(text="x")]
     after(state, first, now_ns)
     for _ in range(data.draw(st.integers(1, 40))):

@@ -20,7 +20,8 @@ from interlock.runtime.brain.action import PROGRAM_POINTS, Point
 from interlock.runtime.brain.desk import Desk
 from interlock.runtime.brain.metering import PAUSES_S, Meter
 from interlock.runtime.hands.egress import Admission
-from interlock.runtime.sessions.event import Budget, Called, Metered, Raised, Said
+from interlock.runtime.sessions.agent import Budget
+from interlock.runtime.sessions.event import Called, Metered, Raised, Said
 from interlock.runtime.sessions.memory import MemoryStore
 from interlock.runtime.sessions.state import State, fold
 from interlock.testing.loops import run_on

@@ -15,7 +15,7 @@ from interlock.runtime.brain.tools import BUILT_IN
 from interlock.runtime.hands import Resources, Sandbox
 from interlock.runtime.hands.process import Process
 from interlock.runtime.hands.workspaces import Workspaces
-from interlock.runtime.sessions.event import Rules
+from interlock.runtime.sessions.agent import Rules
 
 TOOLS = {tool.name: tool for tool in BUILT_IN}
 

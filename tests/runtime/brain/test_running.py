@@ -11,14 +11,7 @@ from tests.runtime.brain.rig import SECOND, SESSION, Bench, Made, Script, call
 from interlock.errors import HandsLost, HandsUnavailable, LocalError
 from interlock.runtime.brain.tools.ports import Done, Use
 from interlock.runtime.hands import Resources
-from interlock.runtime.sessions.event import (
-    Blob,
-    Ended,
-    Finished,
-    HandsGone,
-    Provisioned,
-    Said,
-)
+from interlock.runtime.sessions.event import Blob, Ended, Finished, HandsGone, Provisioned, Said
 
 Run = Callable[..., Any]
 

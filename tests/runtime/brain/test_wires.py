@@ -23,7 +23,8 @@ from interlock.runtime.brain.wires import (
     with_own_ids,
     write,
 )
-from interlock.runtime.sessions.event import Call, Finished, Text, Thought, Wire
+from interlock.runtime.sessions.agent import Wire
+from interlock.runtime.sessions.event import Call, Finished, Text, Thought
 
 WIRES: tuple[Wire, ...] = ("chat", "messages", "responses")
 LOCAL = Path(__file__).parents[2] / "data/local"

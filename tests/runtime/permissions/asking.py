@@ -5,7 +5,8 @@ from typing import Any
 
 from interlock.runtime.hands import Strength
 from interlock.runtime.permissions import Facts, Request, Ruling, decide
-from interlock.runtime.sessions.event import Effect, Mode, Rules
+from interlock.runtime.sessions.agent import Mode, Rules
+from interlock.runtime.sessions.event import Effect
 
 NAMES = {"shell": "command", "fetch": "url", "read": "path", "edit": "path", "search": "path"}
 

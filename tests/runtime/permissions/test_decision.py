@@ -5,7 +5,7 @@ from tests.runtime.permissions.asking import rows, ruling
 
 from interlock.errors import LocalError
 from interlock.runtime.permissions import Facts, Request, Ruleset, decide, paths_of
-from interlock.runtime.sessions.event import Mode, Rules
+from interlock.runtime.sessions.agent import Mode, Rules
 
 MODES: list[Mode] = ["plan", "default", "accept-edits", "auto", "bypass"]
 # tool, argument, then the verdict of each mode in that order; no rule is set

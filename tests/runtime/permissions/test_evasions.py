@@ -3,7 +3,7 @@
 import pytest
 from tests.runtime.permissions.asking import rows, ruling
 
-from interlock.runtime.sessions.event import Mode
+from interlock.runtime.sessions.agent import Mode
 
 EVASIONS = rows(r"""
 deny | { cat .env; }

@@ -6,7 +6,7 @@ from tests.runtime.permissions.asking import rows, ruling
 from interlock.errors import LocalError
 from interlock.runtime.permissions import Ruleset
 from interlock.runtime.permissions.patterns import PATTERN_CHARS_MAX, PATTERNS_MAX
-from interlock.runtime.sessions.event import Rules
+from interlock.runtime.sessions.agent import Rules
 
 WRONG = [
     ("", "no rule"),

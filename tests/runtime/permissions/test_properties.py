@@ -12,7 +12,8 @@ from tests.runtime.permissions.test_script import SOUP
 
 from interlock.runtime.permissions import Facts, Request, decide, paths_of
 from interlock.runtime.permissions.script import TEXT_BYTES_MAX
-from interlock.runtime.sessions.event import Mode, Rules, Verdict
+from interlock.runtime.sessions.agent import Mode, Rules
+from interlock.runtime.sessions.event import Verdict
 
 RANK: dict[Verdict, int] = {"allow": 0, "ask": 1, "deny": 2}
 MODES: list[Mode] = ["plan", "default", "accept-edits", "auto", "bypass"]

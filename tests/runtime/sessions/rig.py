@@ -6,9 +6,9 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from interlock.runtime.sessions.agent import Agent
 from interlock.runtime.sessions.blobs import FileBlobs
 from interlock.runtime.sessions.event import (
-    Agent,
     Answered,
     Asked,
     Call,

@@ -7,8 +7,8 @@ import pytest
 
 from interlock.errors import LocalError
 from interlock.runtime.hands import Resources
+from interlock.runtime.sessions.agent import Agent, Budget, Rules
 from interlock.runtime.sessions.checks import check_agent, check_labels, check_name, check_text
-from interlock.runtime.sessions.event import Agent, Budget, Rules
 
 NAN, INF = float("nan"), float("inf")
 GOOD: list[dict[str, Any]] = [
@@ -79,7 +79,7 @@ def test_an_agent_beyond_a_bound(fields: dict[str, Any], field: str) -> None:
 
 def test_no_field_of_an_agent_is_unbounded() -> None:
     """A field that is added has to be added to the checks: each is here, or can only be one of a few values."""
-    closed = {"wire", "mode", "constrained", "on_unknown"}
+    closed = {"wire", "mode", "constrained", "on_unknown", "compaction"}
     for kind, prefix in ((Agent, "agent."), (Budget, "agent.budget."), (Resources, "agent.resources.")):
         fields = {field.name for field in msgspec.structs.fields(kind)} - closed - {"budget", "resources", "rules"}
         assert fields == {name.removeprefix(prefix).split(".")[0] for _, name in BAD if name.startswith(prefix)} - {

@@ -6,17 +6,7 @@ from typing import Any, cast
 
 from tests.runtime.sessions.rig import SHA, Rig, allowed, calls, ended, finished, on, started
 
-from interlock.runtime.sessions.event import (
-    Asked,
-    Created,
-    Decided,
-    Finished,
-    Forked,
-    Provisioned,
-    Said,
-    Saved,
-    Woken,
-)
+from interlock.runtime.sessions.event import Asked, Created, Decided, Finished, Forked, Provisioned, Said, Saved, Woken
 from interlock.runtime.sessions.state import fold
 from interlock.testing.sessions_contract import refused
 

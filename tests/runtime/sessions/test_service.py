@@ -10,8 +10,9 @@ from tests.runtime.sessions.rig import SECOND, Rig, allowed, calls, ended, finis
 
 from interlock.errors import InterlockError
 from interlock.runtime.sessions import service
+from interlock.runtime.sessions.agent import Agent, Budget
 from interlock.runtime.sessions.blobs import content
-from interlock.runtime.sessions.event import Agent, Budget, Cancelled, Created, Failed, Finished, Raised, Said
+from interlock.runtime.sessions.event import Cancelled, Compacted, Created, Failed, Finished, Raised, Said
 from interlock.runtime.sessions.memory import MemoryStore
 from interlock.runtime.sessions.ports import Moved, Row, Standing, Wrote
 from interlock.testing.sessions_contract import refused
@@ -323,5 +324,27 @@ def test_events_that_a_brain_wrote_are_folded_too(tmp_path: Path) -> None:
         await rig.brain(session, started("c1"), finished("c1"), *calls("c2", step=2), allowed("c2"))
         state = await rig.service.state("acme", session)
         assert list(state.pending) == ["c2"] and state.calls["c1"].finished is not None
+
+    on(tmp_path, test)
+
+
+def test_a_summary_is_asked_for_at_rest_and_only_of_something(tmp_path: Path) -> None:
+    async def test(rig: Rig) -> None:
+        session = (await rig.create("hello")).session
+        await refused(rig.service.compact("acme", session, by="ann"), "conflict")
+        await rig.brain(session, ended())
+        await refused(rig.service.compact("other", session, by="eve"), "session_unknown")
+        await refused(rig.service.compact("acme", session, by="a\nb"), "invalid_request")
+        seq = await rig.service.compact("acme", session, by="ann")
+        [seen] = await rig.service.events("acme", session, after=seq - 1)
+        assert seen.event == Compacted(by="ann")
+        assert (await rig.service.row("acme", session)).standing.status == "runnable"
+        await refused(rig.service.compact("acme", session, by="ann"), "conflict")
+        await refused(rig.service.cut("acme", session), "conflict")
+        empty = (await rig.create("")).session
+        await refused(rig.service.compact("acme", empty, by="ann"), "conflict")
+        program = await rig.service.create("acme", "ann", "k", Agent(program=("sh",)), say="hello")
+        await rig.brain(program.session, ended())
+        await refused(rig.service.compact("acme", program.session, by="ann"), "conflict")
 
     on(tmp_path, test)

@@ -9,7 +9,7 @@ import msgspec
 
 from interlock.errors import LocalError
 from interlock.runtime.hands import Resources
-from interlock.runtime.sessions.event import Agent, Budget, Rules
+from interlock.runtime.sessions.agent import Agent, Budget, Rules
 
 _BEHIND_THE_DOOR = re.compile(r"mcp\([^()]+\)")
 

@@ -66,6 +66,10 @@ class Reset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     summary: str = ""
 
 
+class Compact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST …/compact: nothing."""
+
+
 class Raise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Body of POST …/budget: what the session may use in all from now on."""
 
@@ -123,6 +127,7 @@ class SessionPaths:
             Route(f"{one}/fork", self.fork, methods=["POST"]),
             Route(f"{one}/cancel", self.cancel, methods=["POST"]),
             Route(f"{one}/reset", self.reset, methods=["POST"]),
+            Route(f"{one}/compact", self.compact, methods=["POST"]),
             Route(f"{one}/budget", self.raise_budget, methods=["POST"]),
             Route("/v1/approvals", self.approvals, methods=["GET"]),
             Route("/v1/approvals/{session}/{approval}", self.answer, methods=["POST"]),
@@ -228,6 +233,13 @@ class SessionPaths:
         row = await self.row(request)
         wanted = await decoded(request, Reset)
         await self._sessions.cut(row.tenant, row.session, wanted.summary)
+        return await self._shown(await self.row(request))
+
+    async def compact(self, request: Request) -> Response:
+        query(request, ())
+        row = await self.row(request)
+        await decoded(request, Compact)
+        await self._sessions.compact(row.tenant, row.session, by=asker_of(request).principal)
         return await self._shown(await self.row(request))
 
     async def raise_budget(self, request: Request) -> Response:

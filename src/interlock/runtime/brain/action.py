@@ -12,6 +12,9 @@ LoopPoint = Literal[
     "model.asked.before",
     "model.asked.after",
     "model.answered.after",
+    "summary.asked.before",
+    "summary.asked.after",
+    "summary.answered.after",
     "tool.started.before",
     "tool.started.after",
     "hands.provision.before",
@@ -98,6 +101,14 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Summarise:
+    """Ask the model for a summary of what stands up to `until_seq` and is to be cut then."""
+
+    step: int
+    until_seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
     """Nothing to do until a person says something, or until then."""
 
@@ -113,4 +124,4 @@ class End:
     closes: tuple[Close, ...] = ()
 
 
-Action = Settle | Run | Ask | Wait | End
+Action = Settle | Run | Ask | Summarise | Wait | End

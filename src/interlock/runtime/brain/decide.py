@@ -12,11 +12,26 @@ from dataclasses import replace
 from itertools import islice
 from typing import Literal
 
-from interlock.runtime.brain.action import Action, Ask, Attempt, Close, End, Inquire, Outcome, Run, Settle, Wait
+import msgspec
+
+from interlock.runtime.brain.action import (
+    Action,
+    Ask,
+    Attempt,
+    Close,
+    End,
+    Inquire,
+    Outcome,
+    Run,
+    Settle,
+    Summarise,
+    Wait,
+)
 from interlock.runtime.brain.arguments import arguments_sha256, canonical_json
-from interlock.runtime.brain.context import fitting
+from interlock.runtime.brain.context import estimate, fitting, summary_tokens_max
 from interlock.runtime.brain.offer import Offers, why_invalid
-from interlock.runtime.sessions.event import Call, Finished, Text
+from interlock.runtime.brain.summary import cut_tokens, output_tokens_max, request
+from interlock.runtime.sessions.event import Call, Cut, Finished, Text
 from interlock.runtime.sessions.state import Asking, Calling, State
 
 ATTEMPTS_MAX = 5
@@ -95,13 +110,15 @@ def _failed_over(state: State, now_ns: int) -> bool:
 
 
 def _model(state: State, offers: Offers) -> Action:
-    failed = state.failed
-    if failed is not None and failed.retry_at_ns is None and not state.unheard:
+    if state.compact_seq:
+        return _compaction(state)
+    failed, decides = state.failed, not state.unheard and not state.summarising
+    if failed is not None and failed.retry_at_ns is None and decides:
         limit = over_budget(state)
         if limit:
             return End(reason="budget", detail=limit)
         return End(reason="failed", detail=f"{failed.code}: {failed.message}"[:500])
-    if state.failures >= FAILURES_MAX and not state.unheard:
+    if state.failures >= FAILURES_MAX and decides:
         return End(reason="failed", detail=f"{state.failures} model calls in a row failed or were lost")
     last = state.transcript[-1] if state.transcript else None
     retried = failed is not None or state.asked is not None
@@ -114,7 +131,49 @@ def _model(state: State, offers: Offers) -> Action:
     limit = over_budget(state)
     if limit:
         return End(reason="budget", detail=limit)
-    return Ask(step=state.steps + 1, cut=fitting(state, offers))
+    step, cut = state.steps + 1, fitting(state, offers)
+    if cut is not None and state.agent.compaction == "summary":
+        why = _why_no_summary(state, cut)
+        if not why:
+            return Summarise(step=step, until_seq=cut.before_seq)
+        cut = msgspec.structs.replace(cut, why=why)
+    return Ask(step=step, cut=cut)
+
+
+def _compaction(state: State) -> Action:
+    """A person asked for a summary and nothing else."""
+    if not state.shown:
+        return End(reason="done")
+    why = _given_up(state) or over_budget(state)
+    if why:
+        return End(reason="failed", detail=f"no summary: {why}"[:500])
+    return Summarise(step=state.steps + 1, until_seq=state.compact_seq)
+
+
+def _given_up(state: State) -> str:
+    """Why the summary that was asked for will not come; empty: it may."""
+    failed = state.failed
+    if state.summarising and failed is not None and failed.retry_at_ns is None:
+        return f"{failed.code}: {failed.message}"[:500]
+    if state.summarising and state.failures >= FAILURES_MAX:
+        return f"{state.failures} attempts at a summary failed or were lost"
+    return ""
+
+
+def _why_no_summary(state: State, cut: Cut) -> str:
+    """Why what is cut is not summed up first; empty: it is. A summary that failed ends no turn."""
+    budget = state.budget
+    if why := _given_up(state):
+        return why
+    if budget.steps is not None and state.steps + 2 > budget.steps:
+        return "the budget leaves no step for it"
+    if cut_tokens(state, cut.before_seq) <= summary_tokens_max(state.agent.context_tokens):
+        return "what is cut is not longer than a summary may be"
+    if budget.tokens is not None:
+        needed = estimate(request(state, cut.before_seq)) + output_tokens_max(state.agent)
+        if state.tokens + needed >= budget.tokens:
+            return "the budget leaves no tokens for it"
+    return ""
 
 
 # Tool calls

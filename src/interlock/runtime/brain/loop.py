@@ -14,7 +14,7 @@ from typing import Literal
 
 from interlock.errors import HandsLost, InterlockError, RemoteError
 from interlock.ids import new_id
-from interlock.runtime.brain.action import Ask, Close, End, Inquire, Run, Settle, Wait
+from interlock.runtime.brain.action import Ask, Close, End, Inquire, Run, Settle, Summarise, Wait
 from interlock.runtime.brain.arguments import arguments_sha256, read_arguments
 from interlock.runtime.brain.asking import Asker
 from interlock.runtime.brain.bridge import Bridge
@@ -129,6 +129,8 @@ class _Turn:
                     await self._settle(action)
                 case Ask():
                     await Asker(parts, self._session, desk).ask(action, self._box.offers)
+                case Summarise():
+                    await Asker(parts, self._session, desk).summarise(action)
                 case Run():
                     await Runner(parts, self._session, desk, self._box).run(action)
                 case End():

@@ -18,7 +18,8 @@ import msgspec
 from interlock.clock import Clock
 from interlock.errors import InterlockError, RemoteError
 from interlock.runtime.brain.tools.ports import Done, Tool, Use
-from interlock.runtime.sessions.event import Agent, Effect
+from interlock.runtime.sessions.agent import Agent
+from interlock.runtime.sessions.event import Effect
 from interlock.runtime.sessions.state import State
 
 LIST_S = 20.0

@@ -17,7 +17,7 @@ from interlock.gateway.http.client import Failure, Pool, Ticket
 from interlock.gateway.http.dial import dialler
 from interlock.gateway.translate import neutral
 from interlock.runtime.brain.wires import PATHS, Broke, Heard, Listener
-from interlock.runtime.sessions.event import Wire
+from interlock.runtime.sessions.agent import Wire
 
 CONNECTIONS = 256
 CONNECT_S = 10.0

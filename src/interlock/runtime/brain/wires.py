@@ -14,7 +14,8 @@ from interlock.errors import LocalError
 from interlock.gateway.translate import chat, messages, neutral, responses, write_request
 from interlock.runtime.brain.arguments import read_arguments
 from interlock.runtime.brain.context import Piece, Result, View
-from interlock.runtime.sessions.event import Call, Part, Text, Thought, Wire
+from interlock.runtime.sessions.agent import Wire
+from interlock.runtime.sessions.event import Call, Part, Text, Thought
 
 ANSWER_BYTES_MAX = 768 * 1024
 """Of an answer as JSON: an event holds at most 1 MiB."""

@@ -16,7 +16,8 @@ from interlock.runtime.permissions.paths import PATH_CHARS_MAX, WORKSPACE, insid
 from interlock.runtime.permissions.patterns import Ruleset, names_host, names_remote, parsed
 from interlock.runtime.permissions.shell import Line, judge, named_paths, understand
 from interlock.runtime.permissions.words import Refused
-from interlock.runtime.sessions.event import Effect, Mode, Rules, Verdict
+from interlock.runtime.sessions.agent import Mode, Rules
+from interlock.runtime.sessions.event import Effect, Verdict
 
 _FILES = ("read", "edit", "search")
 _HALF = re.compile("[\ud800-\udfff]")

@@ -15,7 +15,7 @@ from interlock.runtime.permissions.launchers import name_of
 from interlock.runtime.permissions.paths import TEMPORARY, PathPattern, compile_path
 from interlock.runtime.permissions.variables import told
 from interlock.runtime.permissions.words import UNKNOWN, Word
-from interlock.runtime.sessions.event import Rules
+from interlock.runtime.sessions.agent import Rules
 
 PATTERNS_MAX = 1000
 """Of all three lists together."""

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from interlock.errors import LocalError
 from interlock.runtime.hands import Resources
-from interlock.runtime.sessions.event import Agent, Budget, Rules
+from interlock.runtime.sessions.agent import Agent, Budget, Rules
+from interlock.runtime.sessions.event import Raised, Said
 
 SAY_BYTES_MAX = 256 * 1024
 INSTRUCTIONS_BYTES_MAX = 256 * 1024
@@ -76,6 +77,30 @@ def check_budget(field: str, budget: Budget) -> None:
     if budget.wall_s is not None:
         _within(f"{field}.wall_s", budget.wall_s, 0.0, 365 * DAY_S)
     _within(f"{field}.denials", budget.denials, 0, 10**6)
+
+
+def check_about(principal: str, title: str, labels: Mapping[str, str], say: str) -> None:
+    """What a session is made with. Raises: LocalError: a field outside its bounds."""
+    check_name("principal", principal)
+    check_name("title", title, TITLE_BYTES_MAX, empty=True)
+    check_labels(labels)
+    check_text("say", say, SAY_BYTES_MAX)
+
+
+def check_emitted(event: Said | Raised) -> None:
+    """Raises: LocalError: a field outside its bounds."""
+    check_name("id", event.id, KEY_BYTES_MAX, empty=True)
+    check_name("by", event.by, empty=True)
+    if isinstance(event, Said):
+        check_text("text", event.text, SAY_BYTES_MAX, empty=False)
+    else:
+        check_budget("budget", event.budget)
+
+
+def check_limit(limit: int) -> None:
+    """Of a page. Raises: LocalError: none, or more than 1,000."""
+    if not 1 <= limit <= 1000:
+        raise LocalError(f"limit is {limit}, not 1 to 1000", field="limit")
 
 
 def _check_rules(rules: Rules) -> None:

@@ -9,66 +9,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from interlock.runtime.hands import Resources
+from interlock.runtime.sessions.agent import Agent, Budget
 
-Mode = Literal["plan", "default", "accept-edits", "auto", "bypass"]
 Effect = Literal["pure", "idempotent", "once"]
 """What running a tool call again does: nothing anybody sees; nothing if the key is the same; a second effect."""
-Wire = Literal["chat", "messages", "responses"]
 Verdict = Literal["allow", "ask", "deny"]
 INLINE_BYTES_MAX = 16 * 1024
 """Of a tool's result in the log; a larger one is a blob, and the log keeps its hash, its length and its beginning."""
-
-
-class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """Patterns over tool and argument (docs/permissions.md). Deny wins over ask, ask over allow; none: the mode."""
-
-    deny: tuple[str, ...] = ()
-    ask: tuple[str, ...] = ()
-    allow: tuple[str, ...] = ()
-
-
-class Budget(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session may use in all; None: not bounded here (the gateway's limits still hold)."""
-
-    tokens: int | None = None
-    """Input and output of all its model calls."""
-    amount_nanousd: int | None = None
-    steps: int | None = 200
-    """Model calls."""
-    wall_s: float | None = None
-    """Seconds that brains have worked on it; waiting for people does not count."""
-    denials: int = 20
-    """Refused calls in mode auto, after which a person is asked."""
-
-
-class Agent(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session runs: fixed when it is created, and written with its defaults, which may change."""
-
-    model: str = "auto"
-    """A model, tier or alias that the gateway knows."""
-    wire: Wire = "messages"
-    """The format in which the brain asks the gateway. That of the upstream passes reasoning through untouched."""
-    instructions: str = ""
-    tools: tuple[str, ...] = ("shell", "read", "edit", "search", "fetch")
-    """Built-in tools, and `mcp(server.tool)` patterns of those behind the door."""
-    mode: Mode = "default"
-    rules: Rules = Rules()
-    hands: str = "bubblewrap"
-    resources: Resources = Resources()
-    budget: Budget = Budget()
-    context_tokens: int = 100_000
-    """How much of the log the model is shown (estimated); beyond it the oldest turns are cut from the view."""
-    max_output: int = 8192
-    """Tokens of one answer."""
-    constrained: bool = False
-    """The model has no tool calls of its own: its answer is held to a grammar that holds either words or one call."""
-    on_unknown: Literal["tell", "ask"] = "tell"
-    """After a crash in a once-only call: tell the brain `unknown outcome`, or ask a person whether to run it again."""
-    approval_s: float = 86_400.0
-    """How long a question to a person stands."""
-    program: tuple[str, ...] = ()
-    """An agent program's argv that runs in the hands instead of the loop (the bridge); empty: the loop."""
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
@@ -162,6 +109,12 @@ class Raised(Body, frozen=True, kw_only=True, omit_defaults=True, tag="session.r
     """As of `Said`."""
 
 
+class Compacted(Body, frozen=True, kw_only=True, omit_defaults=True, tag="session.compacted"):
+    """Have the model sum up all that has been, as it does when its window is full; nothing else is asked of it."""
+
+    by: str
+
+
 class Said(Body, frozen=True, kw_only=True, omit_defaults=True, tag="user.said"):
     """A message to the agent; begins a turn, or is heard at the next model call of the one under way."""
 
@@ -187,10 +140,13 @@ class Asked(Body, frozen=True, kw_only=True, omit_defaults=True, tag="model.aske
     """The request's idempotency key, in its header `x-interlock-request`."""
     cut_seq: int = 0
     """What the model is shown begins after this seq (see `Cut`)."""
+    until_seq: int = 0
+    """Not 0: no turn of the conversation, but a summary is asked for, of what stands after `cut_seq` up to this, and of
+    what was told in the place of all before. Its answer is a `context.cut` right behind `model.answered`."""
 
 
 class Answered(Body, frozen=True, kw_only=True, omit_defaults=True, tag="model.answered"):
-    """What the model said."""
+    """What the model said. Of a summary `parts` is empty: its text is that of the cut behind it."""
 
     step: int
     parts: tuple[Part, ...]
@@ -212,7 +168,7 @@ class Failed(Body, frozen=True, kw_only=True, omit_defaults=True, tag="model.fai
     message: str
     retry_at_ns: int | None = None
     usage: dict[str, int] = {}
-    """Estimated, where an answer had begun: it costs what it costs, though nobody has it."""
+    """Of an answer that was none (estimated, if it broke off): it costs what it costs, though nobody has it."""
     amount_nanousd: int | None = None
 
 
@@ -306,6 +262,9 @@ class Cut(Body, frozen=True, kw_only=True, omit_defaults=True, tag="context.cut"
     kind: Literal["window", "summary", "reset"]
     before_seq: int
     summary: str = ""
+    """Of `window`: the one that stood before, of the oldest part."""
+    why: str = ""
+    """Of `window`: why there is no summary, where the agent's `compaction` asks for one."""
 
 
 class Provisioned(Body, frozen=True, kw_only=True, omit_defaults=True, tag="hands.provisioned"):
@@ -363,6 +322,7 @@ Event = (
     | Cancelled
     | Forked
     | Raised
+    | Compacted
     | Said
     | Woken
     | Asked

@@ -17,12 +17,13 @@ from interlock.clock import Clock
 from interlock.errors import LocalError
 from interlock.ids import new_id
 from interlock.runtime.sessions import checks, forking
+from interlock.runtime.sessions.agent import Agent
 from interlock.runtime.sessions.codec import EVENTS_MAX, unknown
 from interlock.runtime.sessions.event import (
-    Agent,
     Answer,
     Blob,
     Cancelled,
+    Compacted,
     Created,
     Cut,
     Event,
@@ -73,7 +74,7 @@ class Sessions:
         """
         labels = labels or {}
         checks.check_agent(agent)
-        _check_about(principal, title, labels, say)
+        checks.check_about(principal, title, labels, say)
         session = self._id(tenant, session_id)
         created = Created(
             tenant=tenant,
@@ -102,14 +103,14 @@ class Sessions:
 
     async def rows(self, tenant: str | None, *, before: str = "", limit: int = 100) -> list[Row]:
         """Newest first; `before`: the last of the page before."""
-        _check_limit(limit)
+        checks.check_limit(limit)
         if before:
             await self.row(tenant, before)
         return await self._store.rows(tenant, before=before, limit=limit)
 
     async def events(self, tenant: str | None, session: str, *, after: int = 0, limit: int = 1000) -> list[Seen]:
         """Events with `seq > after`, in order."""
-        _check_limit(limit)
+        checks.check_limit(limit)
         if after < 0:
             raise LocalError(f"after is {after}, not 0 or more", field="after")
         await self.row(tenant, session)
@@ -144,7 +145,7 @@ class Sessions:
         `expect`: only if the log has not grown past this. Raises: LocalError: a field outside its bounds;
         `session_moved`: it has; `conflict`: another event with that `id` stands.
         """
-        _check_emitted(event)
+        checks.check_emitted(event)
 
         def decide(state: State) -> list[Event]:
             if event.id in state.heard_ids:
@@ -185,9 +186,24 @@ class Sessions:
         checks.check_text("summary", summary, checks.SAY_BYTES_MAX)
 
         def decide(state: State) -> list[Event]:
-            if state.in_turn:
-                raise LocalError(f"the session {session} is at work: cancel it first", code="conflict", field="session")
+            _check_at_rest(state, session)
             return [Cut(kind="summary" if summary else "reset", before_seq=state.seq, summary=summary)]
+
+        return (await self._decide(tenant, session, decide))[1]
+
+    async def compact(self, tenant: str | None, session: str, *, by: str) -> int:
+        """Have the model sum up what it is shown, and be shown the summary in its place. The event's seq.
+
+        Raises: LocalError `conflict`: a turn is under way, there is nothing to sum up, or it is a program's session.
+        """
+        checks.check_name("by", by)
+
+        def decide(state: State) -> list[Event]:
+            _check_at_rest(state, session)
+            if state.agent.program or not state.shown:
+                why = "is a program's" if state.agent.program else "has nothing to sum up"
+                raise LocalError(f"the session {session} {why}", code="conflict", field="session")
+            return [Compacted(by=by)]
 
         return (await self._decide(tenant, session, decide))[1]
 
@@ -264,7 +280,7 @@ class Sessions:
         parent = copied[0].event
         assert isinstance(parent, Created), "a log begins with session.created"
         title, labels = parent.title if title is None else title, parent.labels if labels is None else labels
-        _check_about(principal, title, labels, say)
+        checks.check_about(principal, title, labels, say)
         created = msgspec.structs.replace(
             parent,
             principal=principal,
@@ -363,25 +379,9 @@ def _closed(state: State, answer: Answer, now_ns: int) -> str:
     return ""
 
 
-def _check_about(principal: str, title: str, labels: Mapping[str, str], say: str) -> None:
-    checks.check_name("principal", principal)
-    checks.check_name("title", title, checks.TITLE_BYTES_MAX, empty=True)
-    checks.check_labels(labels)
-    checks.check_text("say", say, checks.SAY_BYTES_MAX)
-
-
-def _check_emitted(event: Said | Raised) -> None:
-    checks.check_name("id", event.id, checks.KEY_BYTES_MAX, empty=True)
-    checks.check_name("by", event.by, empty=True)
-    if isinstance(event, Said):
-        checks.check_text("text", event.text, checks.SAY_BYTES_MAX, empty=False)
-    else:
-        checks.check_budget("budget", event.budget)
-
-
-def _check_limit(limit: int) -> None:
-    if not 1 <= limit <= 1000:
-        raise LocalError(f"limit is {limit}, not 1 to 1000", field="limit")
+def _check_at_rest(state: State, session: str) -> None:
+    if state.in_turn:
+        raise LocalError(f"the session {session} is at work: cancel it first", code="conflict", field="session")
 
 
 def _workspace(session: str) -> str:

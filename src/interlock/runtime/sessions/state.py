@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from interlock.runtime.sessions.agent import Agent, Budget
 from interlock.runtime.sessions.event import (
-    Agent,
     Answer,
     Answered,
     Asked,
-    Budget,
     Call,
     Called,
     Cancelled,
+    Compacted,
     Created,
     Cut,
     Decided,
@@ -40,7 +40,7 @@ from interlock.runtime.sessions.event import (
 )
 from interlock.runtime.sessions.ports import Standing, Status
 
-PEOPLES = (Created, Cancelled, Raised, Said, Answer)
+PEOPLES = (Created, Cancelled, Raised, Compacted, Said, Answer)
 """Events that are not a brain's."""
 
 
@@ -110,9 +110,13 @@ class State:
     failed: Failed | None = None
     """The last model call's failure, until another begins."""
     failures: int = 0
-    """Model calls in a row that failed or were lost."""
+    """Model calls in a row that failed or were lost: for turns, or for a summary."""
+    summarising: bool = False
+    """The last model call was for a summary, and there is none yet."""
+    compact_seq: int = 0
+    """Not 0: a person asked for a summary of all up to this, and has said nothing since."""
     in_turn: bool = False
-    """Somebody said something that no `turn.ended` stands behind."""
+    """Somebody said something, or asked for a summary, that no `turn.ended` stands behind."""
     unheard: bool = False
     """Somebody said something since the last model call began."""
     cancelled: Cancelled | None = None
@@ -133,7 +137,7 @@ class State:
     deployment: str = ""
     """Who answered last."""
     unpriced: int = 0
-    """Answers whose amount was not told."""
+    """Answers, whole or broken off, whose amount was not told."""
     metered: set[str] = field(default_factory=set)
     """Attempts at a program's model calls that are in `tokens` and `amount_nanousd`."""
     worked_ns: int = 0
@@ -148,6 +152,12 @@ class State:
         """What it runs."""
         assert self.created is not None, "no session.created was folded in"
         return self.created.agent
+
+    @property
+    def shown(self) -> list[Entry]:
+        """What the last cut has left in the view."""
+        after = self.cut.before_seq if self.cut is not None else 0
+        return [entry for entry in self.transcript if entry.seq > after]
 
     @property
     def waiting(self) -> list[Asking]:
@@ -228,7 +238,7 @@ def _said(state: State, event: Said) -> None:
     if event.id:
         state.heard_ids[event.id] = state.seq
     state.in_turn = state.unheard = True
-    state.denials = 0
+    state.denials = state.compact_seq = 0
     state.transcript.append(Entry(seq=state.seq, said=event))
 
 
@@ -245,21 +255,30 @@ def _raised(state: State, event: Raised) -> None:
         state.in_turn = True  # goes on where the budget stopped it
 
 
+def _compacted(state: State, event: Compacted) -> None:
+    if not state.in_turn:
+        state.in_turn, state.compact_seq = True, state.seq
+
+
 def _woken(state: State, event: Woken) -> None:
     state.epoch = event.epoch
 
 
 def _asked(state: State, event: Asked) -> None:
-    state.failures += state.asked is not None
-    state.asked, state.failed, state.unheard = event, None, False
-    state.steps, state.heard = event.step, len(state.transcript)
+    summarising = event.until_seq > 0
+    state.failures = state.failures + (state.asked is not None) if summarising == state.summarising else 0
+    state.asked, state.failed, state.steps, state.summarising = event, None, event.step, summarising
+    if not summarising:
+        state.unheard, state.heard = False, len(state.transcript)
 
 
 def _answered(state: State, event: Answered) -> None:
-    state.asked, state.failures = None, 0
+    summarising = state.summarising
+    state.asked, state.failures, state.summarising = None, 0, False
     state.deployment = event.deployment
     _used(state, event)
-    state.unpriced += event.amount_nanousd is None
+    if summarising:
+        return
     state.transcript.insert(state.heard, Entry(seq=state.seq, parts=event.parts, finish=event.finish))
     for part in event.parts:
         if isinstance(part, Call):
@@ -279,12 +298,13 @@ def _called(state: State, event: Called) -> None:
 def _metered(state: State, event: Metered) -> None:
     state.metered.add(event.attempt)
     _used(state, event)
-    state.unpriced += event.amount_nanousd is None and bool(event.usage)
 
 
 def _used(state: State, event: Answered | Failed | Metered) -> None:
     state.tokens += sum(event.usage.get(kind, 0) for kind in ("input", "output"))
     state.amount_nanousd += event.amount_nanousd or 0
+    # A call that failed may have used nothing; an answer has used something, told or not.
+    state.unpriced += event.amount_nanousd is None and (isinstance(event, Answered) or bool(event.usage))
 
 
 def _decided(state: State, event: Decided) -> None:
@@ -342,7 +362,7 @@ def _hands_gone(state: State, event: HandsGone) -> None:
 
 def _ended(state: State, event: Ended) -> None:
     state.ended, state.in_turn, state.cancelled, state.asked, state.failed = event, False, None, None, None
-    state.failures = 0
+    state.failures, state.summarising, state.compact_seq = 0, False, 0
     state.pending.clear()
 
 
@@ -355,6 +375,7 @@ _FOLDS: dict[type, Callable[[State, Any], None]] = {
     Cancelled: _cancelled,
     Forked: _forked,
     Raised: _raised,
+    Compacted: _compacted,
     Said: _said,
     Woken: _woken,
     Asked: _asked,
