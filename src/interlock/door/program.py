@@ -21,7 +21,8 @@ from interlock.runtime.hands.tree import Ending, Stdio
 
 GRACE_S = 1.0
 """What a program has to end by itself once its input is closed."""
-WATCH_EVERY_S = 0.25
+WATCH_EVERY_S, WATCH_ALL_EVERY_S = 1.0, 0.25
+"""Where the kernel holds the limits, and where nobody else looks at all of the memory."""
 STDERR_BYTES_A_SECOND = 8 << 20
 """A program that writes more floods, and is ended."""
 _READ_BYTES, _LAST_BYTES = 64 * 1024, 1000
@@ -121,8 +122,9 @@ class Program:
         await self._watching
 
     async def _watch(self) -> None:
+        every_s = WATCH_EVERY_S if self._group else WATCH_ALL_EVERY_S
         while not self.gone.done():
-            await asyncio.wait([self.gone], timeout=WATCH_EVERY_S)
+            await asyncio.wait([self.gone], timeout=every_s)
             if not self.gone.done() and (over := self._over()):
                 self.fail(over)
 
