@@ -278,10 +278,16 @@ def test_nothing_of_it_is_on_a_command_line_or_left(tmp_path: Path) -> None:
 
 
 def test_nothing_outlives_the_door(tmp_path: Path) -> None:
-    """Killed at once, it can clean nothing up: the kernel does."""
+    """Killed at once, it can clean nothing up: the kernel does. Whoever has no control groups is swept by nobody."""
+    kill_a_door(tmp_path)
+    run_as_other(kill_a_door)
+
+
+def kill_a_door(directory: Path) -> None:
+    """See that its program goes with it."""
 
     async def serve() -> None:
-        async with running(Sandboxes(tmp_path), "sh", "-c", "setsid sleep 322.5 & sleep 322.5") as program:
+        async with running(Sandboxes(directory), "sh", "-c", "setsid sleep 322.5 & sleep 322.5") as program:
             await said(program)
 
     door = os.fork()

@@ -7,6 +7,7 @@ directory. Without such a sandbox nothing is started.
 
 import asyncio
 import itertools
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,7 +35,6 @@ class Sandboxes:
         self._hidden = hidden
         self._found: Host | None = None
         self._uids = set[int]()
-        self._serial = itertools.count()
 
     async def start(self, server: ToolServer) -> Program:
         """Its program, running; `end` it.
@@ -48,7 +48,7 @@ class Sandboxes:
         try:
             cell = _cell(found, server, uid, self._hidden)
             if found.cgroups is not None:
-                group = found.cgroups.make(f"tool{next(self._serial)}")
+                group = found.cgroups.make(f"tool-{secrets.token_hex(8)}")
                 group.limit(server.resources)
             program = Program(server, lambda stdio: start(found, cell, stdio, group), group)
         except OSError as error:
