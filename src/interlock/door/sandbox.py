@@ -102,8 +102,7 @@ def _cell(found: Host, server: ToolServer, uid: int | None, hidden: Path) -> Cel
         uid=uid,
         hung=tuple(hung),
         file_bytes=resources.disk_bytes + SHM_BYTES,  # so that a full /tmp is told as such, and ends nobody
-        # One more than the group lets it have, which counts whom it refuses.
-        processes=resources.processes + (2 if found.cgroups is not None else 1),
+        processes=None if found.cgroups is not None else resources.processes + 1,  # a group says whom it refused
         memory_bytes=resources.memory_bytes,
     )
 

@@ -40,8 +40,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """What that user could not reach by its path."""
     file_bytes: int
     """The largest file that it may write."""
-    processes: int
-    """How many it may have in its namespace, bubblewrap's own included."""
+    processes: int | None
+    """How many it may have in its namespace, bubblewrap's own included; None: as its group says."""
     memory_bytes: int
     """Of each process where no control group holds all of them."""
 
