@@ -12,6 +12,7 @@ def test_people_see_what_can_be_had(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     said = capsys.readouterr().out
     assert "bubblewrap  namespace  usable" in said and "landlock" in said
+    assert "tool servers that are programs run in bubblewrap: yes" in said
 
 
 def test_scripts_see_the_same(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,4 +32,5 @@ def test_where_nothing_contains_anything_it_says_so(
     assert main(["doctor"]) == 1
     said = capsys.readouterr().out
     assert "bubblewrap  namespace  cannot be had" in said and "apt-get install bubblewrap" in said
+    assert "tool servers that are programs run in bubblewrap: not here" in said
     assert "gvisor      kernel     cannot be had" in said and "deploy/gvisor.sh" in said

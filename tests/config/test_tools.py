@@ -8,6 +8,7 @@ from interlock.config import parse
 from interlock.credentials import Credential
 from interlock.door import Allow, OAuth, Tools, ToolServer
 from interlock.errors import ConfigError
+from interlock.runtime.hands import Resources
 
 BASE = """default_tier = "main"
 [deployments.d]
@@ -20,6 +21,7 @@ price = "free"
 main = ["d"]
 """
 SERVER = '[[tools.servers]]\nname = "a"\nurl = "http://a/mcp"\nallow = [{}]\n'
+PROGRAM = '[[tools.servers]]\nname = "a"\ncommand = ["x"]\nallow = [{}]\n'
 
 
 def tools(text: str, env: dict[str, str] | None = None) -> Tools:
@@ -62,6 +64,7 @@ name = "files"
 command = ["python3", "-m", "files", "-m"]
 read = ["/srv/files"]
 env = { ROOT = "/srv/files" }
+resources = { cpus = 0.5, processes = 32 }
 allow = [{}]
 """,
         {"CLIENT": "x"},
@@ -88,6 +91,7 @@ allow = [{}]
     )
     assert github.per_principal and not files.per_principal
     assert files.command == ("python3", "-m", "files", "-m") and files.read == ("/srv/files",)
+    assert files.resources == Resources(cpus=0.5, processes=32, memory_bytes=1 << 30, disk_bytes=64 << 20)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +123,15 @@ allow = [{}]
             "given no secret",
         ),
         ('[[tools.servers]]\nname = "a"\ncommand = ["x"]\nallow = [{}]\nread = ["srv"]\n', "an absolute path"),
+        (PROGRAM + 'read = ["/srv/../proc/1"]\n', "an absolute path"),
+        (PROGRAM + 'read = ["/proc/1/root"]\n', "not below /dev, /proc, /sys"),
+        (PROGRAM + "resources = { memory_bytes = 1024 }\n", "an integer from 8388608 to 4398046511104 (bytes)"),
+        (PROGRAM + "resources = { cpus = 0 }\n", "a number from 0.01 to 1024 (cores)"),
+        (PROGRAM + "resources = { processes = 0 }\n", "resources.processes"),
+        (PROGRAM + "resources = { disk_bytes = 0 }\n", "resources.disk_bytes"),
+        (PROGRAM + "resources = { time_s = 3 }\n", "unknown key"),
+        (PROGRAM + "resources = 3\n", "resources: found 3; expected a table"),
+        (SERVER + "resources = { cpus = 1 }\n", "is for a server with a `command`"),
         ('[[tools.servers]]\nname = "a"\ncommand = "x"\nallow = [{}]\n', "an array of 1 to 64 words"),
         ('[tools]\norigins = ["https://a/path"]\n', "tools.origins[0]"),
         ('[tools]\nfirst_seen = "yes"\n', "tools.first_seen"),

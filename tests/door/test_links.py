@@ -18,9 +18,11 @@ from interlock.door.broker import Broker
 from interlock.door.link import Era, Link
 from interlock.door.links import Links
 from interlock.door.redaction import Redactor
+from interlock.door.sandbox import Sandboxes
 from interlock.door.settings import Allow, ToolServer
 from interlock.errors import InterlockError, LocalError, RemoteError, TransientError
 from interlock.identity import Bearer
+from interlock.runtime.hands import Resources
 
 ADA, BOB = (Bearer(key_id="k", tenant="acme", principal=name) for name in ("ada", "bob"))
 PYTHON = (sys.executable, "-u", "-c")
@@ -57,13 +59,14 @@ class Ear:
 
 
 def program(script: str, **more: Any) -> ToolServer:
-    made: dict[str, Any] = {"name": "p", "timeout_s": 5.0, "result_bytes": 4096} | more
+    resources = Resources(memory_bytes=256 << 20, processes=16, disk_bytes=1 << 20)
+    made: dict[str, Any] = {"name": "p", "timeout_s": 5.0, "result_bytes": 4096, "resources": resources} | more
     return ToolServer(allow=(Allow(),), command=(*PYTHON, HELLO + script), read=READ, **made)
 
 
 @asynccontextmanager
 async def house(hidden: Path, redactor: Redactor | None = None) -> AsyncIterator[Links]:
-    links = Links(Broker(redactor or Redactor(), SystemClock()), hidden, asyncio.get_running_loop().time)
+    links = Links(Broker(redactor or Redactor(), SystemClock()), Sandboxes(hidden), asyncio.get_running_loop().time)
     try:
         yield links
     finally:
@@ -98,17 +101,38 @@ def test_a_program_is_asked_and_ends_with_its_connection(tmp_path: Path) -> None
     ("script", "error", "words"),
     [
         ("sys.exit(3)", TransientError, "tool server p"),
-        ("hello()\nask()\nsys.exit(3)", TransientError, "ended while it was asked"),
-        ("hello()\nm = ask()\nprint('x' * 200_000, flush=True)\ntime.sleep(60)", TransientError, "ended while"),
+        ("hello()\nask()\nsys.exit(3)", TransientError, "ended while it was asked: it ended with status 3"),
+        (
+            "hello()\nm = ask()\nprint('x' * 200_000, flush=True)\ntime.sleep(60)",
+            TransientError,
+            "asked: it wrote a line of",
+        ),
         (
             "hello()\nask()\nwhile True: say(method='notifications/message', params={'level': 'info', 'data': 1})",
             TransientError,
-            "ended while",
+            "asked: it sends more than 500 messages a second",
         ),
+        (
+            "hello()\nask()\nx = bytearray(1 << 29)\nx[::4096] = b'x' * len(x[::4096])",
+            TransientError,
+            "asked: out of mem",
+        ),
+        ("hello()\nask()\nwhile os.fork() >= 0: pass", TransientError, "asked: it may have 16 processes"),
+        ("hello()\nask()\nwhile True: os.write(2, bytes(1 << 16))", TransientError, "asked: it floods standard error"),
         ("hello()\nask()\ntime.sleep(60)", RemoteError, "did not answer in time"),
         ("hello()\nwhile True: print('no json', flush=True)", InterlockError, "tool server p"),
     ],
-    ids=["dies at once", "dies when asked", "one endless line", "a flood", "hangs", "babbles"],
+    ids=[
+        "dies at once",
+        "dies when asked",
+        "one endless line",
+        "a flood",
+        "memory",
+        "forks",
+        "complains",
+        "hangs",
+        "babbles",
+    ],
 )
 def test_a_program_that_misbehaves_is_an_error_of_its_own(
     tmp_path: Path, script: str, error: type[Exception], words: str
@@ -195,7 +219,7 @@ def test_idle_ones_are_closed_but_not_who_waits_for_news(tmp_path: Path) -> None
         with rogue() as wild:
             server, now = ToolServer(name="w", allow=(Allow(),), url=wild.url), [0.0]
             tell: Callable[[], float] = lambda: now[0]  # noqa: E731 - a clock of one line
-            links = Links(Broker(Redactor(), SystemClock()), tmp_path, tell)
+            links = Links(Broker(Redactor(), SystemClock()), Sandboxes(tmp_path), tell)
             idle, waits = await kept(links, server, ADA), await kept(links, server, BOB)
             waits.kept = True
             now[0] = module.IDLE_S + 1

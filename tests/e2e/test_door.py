@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mcp_types as types
 import pytest
@@ -38,9 +39,11 @@ class House:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     root = tmp_path_factory.mktemp("door")
     with everything(root / "everything.out") as url, rogue() as wild:
-        wild.tools = [tool(name) for name in ("work", "whoami", "flood", "large", "garbage")]
+        wild.tools = [tool(name) for name in ("work", "whoami", "flood", "large", "garbage", "params")]
+        wild.tools += [tool("long") | {"execution": {"taskSupport": "required"}}]
         wild.scripts |= {
             "whoami": lambda _, params, headers: said(json.dumps(headers)),
+            "params": lambda _, params, headers: said(json.dumps(params)),
             "flood": lambda *_: said("x" * 200_000),
             "large": lambda *_: said("x" * 70_000),
             "garbage": lambda _, params, headers: (200, {"content-type": "application/json"}, b'{"' + SECRET.encode()),
@@ -101,6 +104,29 @@ def test_arguments_are_checked_before_anything_is_sent(house: House) -> None:
                 await mcp.call_tool("all__no_such_tool")
 
     asyncio.run(main())
+
+
+def test_tasks_are_not_passed_on(house: House) -> None:
+    """Who does not offer them answers as if nobody had asked for one, and lets no server think that it might."""
+    shown = {"authorization": f"Bearer {house.server.admin}"}
+    able: dict[str, Any] = {"tasks": {"requests": {"elicitation": {"create": {}}}}, "elicitation": {}}
+    client_info = {"name": "t", "version": "1"}
+    hello = INITIALIZE | {
+        "params": {"protocolVersion": "2025-11-25", "capabilities": able, "clientInfo": client_info},
+    }
+    _, headers, _ = send(house.server, "POST", hello, shown)
+    shown |= {"mcp-session-id": headers["mcp-session-id"], "mcp-protocol-version": "2025-11-25"}
+    send(house.server, "POST", {"jsonrpc": "2.0", "method": "notifications/initialized"}, shown)
+
+    def call(name: str) -> str:
+        params = {"name": name, "arguments": {}, "task": {"ttl": 1000}}
+        asked = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params}
+        return send(house.server, "POST", asked, shown)[2].decode()
+
+    assert "ttl" not in call("wild__params")
+    assert "runs only as a task" in call("wild__long") and not house.wild.calls("long")
+    told_to_wild = [m["params"]["capabilities"] for _, _, m in house.wild.seen if m.get("method") == "initialize"]
+    assert told_to_wild[-1] == {"elicitation": {}}
 
 
 def test_prompts_and_resources_are_found_where_they_are(house: House) -> None:

@@ -51,6 +51,8 @@ def lines(report: Report) -> list[str]:
     facts = [[fact.name, "ok" if fact.good else "no", fact.found] for fact in report.machine]
     said += ["", *table([Column("machine"), Column(""), Column("found")], facts), ""]
     for kind in report.kinds:
+        if kind.name == "bubblewrap":  # what is missing or weaker holds for those alike
+            said.append(f"tool servers that are programs run in bubblewrap: {'yes' if kind.usable else 'not here'}")
         said += [f"{kind.name}: {reason}" for reason in kind.missing]
         said += [f"{kind.name}, weaker: {reason}" for reason in kind.weaker]
     said += [f"{fact.name}: {fact.helps}" for fact in report.machine if not fact.good and fact.helps]

@@ -190,13 +190,17 @@ class Table:
 
     def seconds(self, key: str, default: float, low: float, high: float) -> float:
         """In [low, high]."""
+        return self.number(key, default, low, high, "seconds")
+
+    def number(self, key: str, default: float, low: float, high: float, unit: str) -> float:
+        """In [low, high]; whole or not."""
         value = self.take(key)
         if value is None:
             return default
         number = isinstance(value, int | Decimal) and not isinstance(value, bool)
         if number and Decimal(value).is_finite() and low <= value <= high:  # TOML has nan, which does not compare
             return float(value)
-        self.wrong(key, f"a number from {low:g} to {high:g} (seconds)")
+        self.wrong(key, f"a number from {low:g} to {high:g} ({unit})")
         return default
 
     def strings(

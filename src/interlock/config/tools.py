@@ -10,12 +10,18 @@ from interlock.config.reading import Table, shown
 from interlock.config.sections import SECONDS_MAX, is_file
 from interlock.credentials import Credential
 from interlock.door import SERVER, Allow, OAuth, Tools, ToolServer
-from interlock.door.settings import HEADER
+from interlock.door.settings import HEADER, RESOURCES
+from interlock.runtime.hands import Resources
 
 SERVERS_MAX = 256
 WORDS_MAX = 64
 RULES_MAX = 64
 RESULT_BYTES_MIN, RESULT_BYTES_MAX = 1024, 64 << 20
+CPUS, PROCESSES = (0.01, 1024.0), (1, 1 << 20)
+MEMORY_BYTES, DISK_BYTES = (8 << 20, 1 << 42), (1 << 20, 1 << 42)
+OWN = ("/dev", "/proc", "/sys")
+"""A program has the first two of its own; what is below them on this machine is a way to much more than was meant."""
+READ_RULE = "an absolute path, not below " + ", ".join(OWN)
 NAME_RULE = "1 to 31 of a-z 0-9 -, beginning with a letter"
 _PLACES = ("{tenant}", "{principal}")
 
@@ -65,8 +71,9 @@ def _server(table: Table, places: Places) -> ToolServer:
         allow=_rules(table),
         url=url,
         command=command,
-        read=table.strings("read", rule="an absolute path", check=lambda text: Path(text).is_absolute()) or (),
+        read=table.strings("read", rule=READ_RULE, check=_is_shown) or (),
         env=_env(table),
+        resources=_resources(table.table("resources")),
         credential=_credential(table, "credential", places),
         header=table.text("header", HEADER, rule='"name: what stands before the key"', check=_is_header),
         oauth=_oauth(oauth, places) if "oauth" in table.values else None,
@@ -86,7 +93,7 @@ def _check(table: Table, server: ToolServer) -> None:
     for key in ("credential", "oauth", "header", "ca_bundle"):
         if server.command and key in table.values:
             table.problem(key, "is for a server with a `url`: a program in a sandbox is given no secret")
-    for key in ("read", "env"):
+    for key in ("read", "env", "resources"):
         if server.url and key in table.values:
             table.problem(key, "is for a server with a `command`")
 
@@ -147,6 +154,22 @@ def _env(table: Table) -> dict[str, str]:
         table.problem("env", "expected a table of names and strings (not shown); a secret does not belong there")
         return {}
     return dict(value)
+
+
+def _resources(table: Table) -> Resources:
+    value = Resources(
+        cpus=table.number("cpus", RESOURCES.cpus, *CPUS, "cores"),
+        memory_bytes=table.integer("memory_bytes", RESOURCES.memory_bytes, *MEMORY_BYTES, "bytes") or 0,
+        processes=table.integer("processes", RESOURCES.processes, *PROCESSES, "processes and threads") or 0,
+        disk_bytes=table.integer("disk_bytes", RESOURCES.disk_bytes, *DISK_BYTES, "bytes") or 0,
+    )
+    table.done()
+    return value
+
+
+def _is_shown(text: str) -> bool:
+    path = Path(text)
+    return path.is_absolute() and ".." not in path.parts and not any(map(path.is_relative_to, OWN))
 
 
 def _is_variable(key: str, value: Any) -> bool:

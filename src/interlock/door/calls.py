@@ -42,11 +42,14 @@ class Calls:
             server, tool = await self._tool(context, name)
             if tool.refusal:
                 return _failed(f"{name} is refused: {tool.refusal}")
+            if _only_as_a_task(tool):
+                return _failed(f"{name} is not called: it runs only as a task, and tasks are not offered here")
             schema = tool.definition["inputSchema"]
             problem = await asyncio.to_thread(_problem, schema, params.get("arguments") or {})
             if problem:
                 return _failed(f"{name} is not called: {problem}")
-            result = await self._ask(context, server, "tools/call", {**params, "name": tool.name}, schema)
+            asked = {key: value for key, value in params.items() if key != "task"}  # as who offers no tasks has to
+            result = await self._ask(context, server, "tools/call", {**asked, "name": tool.name}, schema)
         except InterlockError as error:
             return _failed(error.message)
         return _addressed(scheme_of(server), result)
@@ -187,6 +190,11 @@ class Calls:
 
 def _problem(schema: Mapping[str, Any], arguments: Any) -> str:
     return checker(msgspec.json.encode(schema)).problem(arguments)
+
+
+def _only_as_a_task(tool: Tool) -> bool:
+    execution = tool.definition.get("execution")
+    return isinstance(execution, dict) and execution.get("taskSupport") == "required"
 
 
 def _failed(text: str) -> dict[str, Any]:

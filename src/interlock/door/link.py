@@ -39,7 +39,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERS
 from interlock import __version__
 from interlock.door.broker import Attached
 from interlock.door.settings import ToolServer
-from interlock.door.transports import CONNECT_S, Streams
+from interlock.door.transports import CONNECT_S, Streams, Tell
 from interlock.errors import InterlockError, RemoteError, TransientError
 
 Era = Literal["handshake", "stateless"]
@@ -70,7 +70,7 @@ class Link:
     def __init__(
         self,
         server: ToolServer,
-        open_streams: Callable[[], AbstractAsyncContextManager[Streams]],
+        open_streams: Callable[[Tell], AbstractAsyncContextManager[Streams]],
         listener: Listener,
         era: Era,
         capabilities: Mapping[str, Any],
@@ -126,7 +126,7 @@ class Link:
     async def _run(self) -> None:
         assert self._ready is not None
         try:
-            async with self._open() as (read, write), anyio.create_task_group() as tasks:
+            async with self._open(self._tell) as (read, write), anyio.create_task_group() as tasks:
                 self._dispatcher = JSONRPCDispatcher(read, write)
                 await tasks.start(self._dispatch)
                 async with asyncio.timeout(max(CONNECT_S, self.server.timeout_s)):
@@ -135,7 +135,7 @@ class Link:
                 await self._closing.wait()
                 tasks.cancel_scope.cancel()
         except Exception as error:
-            self.why = _reason(error)
+            self._tell(_reason(error))
             if not self.why:
                 _log.exception("a connection to %s ended", self.server.name)
                 self.why = "a defect in Interlock; its log has more"
@@ -145,6 +145,9 @@ class Link:
                 why = self.why or "it closed the connection"
                 self._ready.set_exception(TransientError(f"tool server {self.server.name}: {why}"))
                 self._ready.exception()  # it is told to whoever waits, if anybody does
+
+    def _tell(self, why: str) -> None:
+        self.why = self.why or why  # what comes later follows from it
 
     async def _dispatch(self, *, task_status: Any) -> None:
         await self._dispatcher.run(self._on_request, self._on_notify, task_status=task_status)

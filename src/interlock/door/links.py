@@ -7,15 +7,15 @@ An upstream that cannot be reached is left alone for a while, by the principal w
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from interlock.door.broker import Attached, Broker
 from interlock.door.link import Era, Link, Listener
+from interlock.door.sandbox import Sandboxes
 from interlock.door.settings import ToolServer
-from interlock.door.transports import Streams, over_http, over_pipes
+from interlock.door.transports import Streams, Tell, over_http, over_pipes
 from interlock.errors import InterlockError, LocalError, TransientError
 from interlock.identity import Bearer
 
@@ -45,10 +45,9 @@ class Rest(msgspec.Struct):
 class Links:
     """All of one door."""
 
-    def __init__(self, broker: Broker, hidden: Path, now_s: Callable[[], float]) -> None:
-        """`hidden`: the data directory, which no program may see."""
+    def __init__(self, broker: Broker, sandboxes: Sandboxes, now_s: Callable[[], float]) -> None:
         self._broker = broker
-        self._hidden = hidden
+        self._sandboxes = sandboxes
         self._now_s = now_s
         self._links: dict[Key, Link] = {}
         self._resting: dict[tuple[str, str, str], Rest] = {}
@@ -149,10 +148,12 @@ class Links:
         link.auth = auth
         return link
 
-    def _opener(self, server: ToolServer, auth: Attached | None) -> Callable[[], AbstractAsyncContextManager[Streams]]:
+    def _opener(
+        self, server: ToolServer, auth: Attached | None
+    ) -> Callable[[Tell], AbstractAsyncContextManager[Streams]]:
         if server.command:
-            return lambda: over_pipes(server, self._broker.redactor, self._hidden)
-        return lambda: over_http(server, auth, self._broker.redactor)
+            return lambda tell: over_pipes(server, self._sandboxes, self._broker.redactor, tell)
+        return lambda tell: over_http(server, auth, self._broker.redactor, tell)
 
     async def _readied(self, link: Link, bearer: Bearer) -> None:
         name = (link.server.name, bearer.tenant, bearer.principal)

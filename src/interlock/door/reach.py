@@ -15,6 +15,8 @@ from interlock.identity import Bearer
 
 SCOPE_KEY = "interlock.bearer"
 """Where the application puts who asks, in a request's ASGI scope."""
+TASKS = "io.modelcontextprotocol/tasks"
+"""The extension of 2026-07-28; before, tasks were a capability."""
 SESSION_IDLE_S = 1800.0
 """The SDK's own default, after which it forgets a session."""
 SESSIONS_MAX = 2048
@@ -115,6 +117,9 @@ class Reach:
 
 
 def capabilities_of(context: Context) -> Mapping[str, Any]:
-    """What the client can do, as it said; an upstream is told the same."""
+    """What the client can do, as it said; an upstream is told the same, but for tasks, which are not passed on."""
     found = context.session.client_capabilities
-    return found.model_dump(by_alias=True, mode="json", exclude_none=True) if found is not None else {}
+    said = found.model_dump(by_alias=True, mode="json", exclude_none=True) if found is not None else {}
+    said.pop("tasks", None)
+    said.get("extensions", {}).pop(TASKS, None)
+    return said

@@ -1,47 +1,109 @@
-"""Starting a program that speaks MCP, in a sandbox. The one place that knows how: `spawn`.
+"""Tool servers that are programs: each in a sandbox with the walls and limits of an agent's command (docs/hands.md).
 
-bubblewrap: no network, /usr and the paths that the configuration names read only, its own /tmp and process tree, no
-capability, no environment but its own, and nothing of the data directory. Without bubblewrap nothing is started.
+A program sees /usr and the paths that the configuration names, read only, and a /tmp of its own that is memory, so that
+nothing of it is left when it ends, however the door ends. No network, no environment but its own, nothing of the data
+directory. Without such a sandbox nothing is started.
 """
 
 import asyncio
-import resource
-import shutil
-from collections.abc import Mapping, Sequence
+import itertools
+import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
+from interlock.door.program import Program
+from interlock.door.settings import ToolServer
 from interlock.errors import HandsUnavailable, LocalError
+from interlock.runtime.hands import host
+from interlock.runtime.hands.cgroups import Group
+from interlock.runtime.hands.confined import Cell, bury, start
+from interlock.runtime.hands.host import SHM_BYTES, Host
+from interlock.runtime.hands.landlock import RULES
+from interlock.runtime.hands.prelude import PATH
+from interlock.runtime.hands.workspace import WITHIN
 
-TMP_BYTES = 64 << 20
-MEMORY_BYTES = 4 << 30
-"""Of addresses: a program that asks for all there is fails by itself."""
-FILES_MAX = 256
-PATH = "/usr/local/bin:/usr/bin:/bin"
-_LINKS = ("bin", "sbin", "lib", "lib64")
+FIRST_UID = 0x7F000000
+"""As root a program runs as a user whom no other has while it runs; agents' workspaces count from further below."""
+TMP = "/tmp"  # noqa: S108 - the sandbox's own
 
 
-async def spawn(
-    argv: Sequence[str], env: Mapping[str, str], *, read: Sequence[str] = (), hidden: Path
-) -> asyncio.subprocess.Process:
-    """The program, with pipes for its standard streams. Killing it ends everything that it started.
+class Sandboxes:
+    """Those of one door."""
 
-    Args:
-        read: absolute paths that it sees, read only.
-        hidden: the data directory: no path of `read` may show it.
-    Raises: HandsUnavailable: no sandbox can be had here. LocalError: `read` shows what is hidden. OSError.
-    """
-    bwrap = shutil.which("bwrap")
-    if bwrap is None:
-        raise HandsUnavailable("bubblewrap (bwrap) is not installed: tool servers that are programs need it")
-    check(read, hidden)
-    return await asyncio.create_subprocess_exec(
-        *(bwrap, *wrap(argv, env, read)),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env={},
-        start_new_session=True,
-        preexec_fn=_limit,
+    def __init__(self, hidden: Path) -> None:
+        """`hidden`: the data directory: no server's `read` may show it."""
+        self._hidden = hidden
+        self._found: Host | None = None
+        self._uids = set[int]()
+
+    async def start(self, server: ToolServer) -> Program:
+        """Its program, running; `end` it.
+
+        Raises: HandsUnavailable: no sandbox can be had here. LocalError: `read` shows what is hidden, or is not there.
+        """
+        if self._found is None:
+            self._found = await asyncio.to_thread(self._look)
+        found, uid = self._found, self._uid()
+        group: Group | None = None
+        try:
+            cell = _cell(found, server, uid, self._hidden)
+            if found.cgroups is not None:
+                group = found.cgroups.make(f"tool-{secrets.token_hex(8)}")
+                group.limit(server.resources)
+            program = Program(server, lambda stdio: start(found, cell, stdio, group), group)
+        except OSError as error:
+            self._leave(uid, group)
+            raise HandsUnavailable(f"no program can be started now: {error.strerror}") from error
+        except BaseException:
+            self._leave(uid, group)
+            raise
+        program.gone.add_done_callback(lambda _: self._leave(uid, group))
+        try:
+            await program.begin()
+        except BaseException:
+            await program.end()
+            raise
+        return program
+
+    def _look(self) -> Host:
+        found = host.look("bwrap", self._hidden / "run", ())
+        if found.missing:
+            raise HandsUnavailable("; ".join(found.missing))
+        return found
+
+    def _uid(self) -> int | None:
+        if not host.others():
+            return None
+        uid = next(uid for uid in itertools.count(FIRST_UID) if uid not in self._uids)
+        self._uids.add(uid)
+        return uid
+
+    def _leave(self, uid: int | None, group: Group | None) -> None:
+        """Nothing of it is left."""
+        if uid is not None:
+            self._uids.discard(uid)
+        if group is not None:
+            bury(group)
+
+
+def _cell(found: Host, server: ToolServer, uid: int | None, hidden: Path) -> Cell:
+    check(server.read, hidden)
+    try:
+        shown, rules, hung = host.show(found, server.read, hang=uid is not None)
+    except FileNotFoundError as error:
+        raise LocalError(f"read: {error.filename!r} is not there", field="read") from error
+    resources = server.resources
+    return Cell(
+        argv=server.command,
+        env={"PATH": PATH, "HOME": TMP, "LANG": "C.UTF-8", **server.env},
+        cwd=TMP,
+        mounts=("--size", str(resources.disk_bytes), "--tmpfs", TMP, *shown),
+        rules={**{path: rights for path, rights in RULES.items() if path != WITHIN}, **rules},
+        uid=uid,
+        hung=tuple(hung),
+        file_bytes=resources.disk_bytes + SHM_BYTES,  # so that a full /tmp is told as such, and ends nobody
+        processes=None if found.cgroups is not None else resources.processes + 1,  # a group says whom it refused
+        memory_bytes=resources.memory_bytes,
     )
 
 
@@ -52,31 +114,3 @@ def check(read: Sequence[str], hidden: Path) -> None:
         real = Path(path).resolve()
         if real.is_relative_to(secret) or secret.is_relative_to(real):
             raise LocalError(f"read: {path!r} would show the data directory", field="read")
-
-
-def wrap(argv: Sequence[str], env: Mapping[str, str], read: Sequence[str]) -> list[str]:
-    """bubblewrap's arguments."""
-    words = ["--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"]
-    words += ["--uid", "65534", "--gid", "65534", "--hostname", "tools"]
-    words += ["--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev"]
-    words += ["--size", str(TMP_BYTES), "--tmpfs", "/tmp"]  # noqa: S108 - the sandbox's own
-    for name in _LINKS:
-        path = Path("/") / name
-        if path.is_symlink():
-            words += ["--symlink", str(path.readlink()), str(path)]
-        elif path.is_dir():
-            words += ["--ro-bind", str(path), str(path)]
-    words += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
-    words += ["--ro-bind-try", "/etc/alternatives", "/etc/alternatives"]
-    for shown in read:
-        words += ["--ro-bind", shown, shown]
-    words += ["--remount-ro", "/", "--chdir", "/tmp"]  # noqa: S108 - the sandbox's own
-    for name, value in {"PATH": PATH, "HOME": "/tmp", "LANG": "C.UTF-8", **env}.items():  # noqa: S108 - the same
-        words += ["--setenv", name, value]
-    return [*words, "--", *argv]
-
-
-def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (FILES_MAX, FILES_MAX))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

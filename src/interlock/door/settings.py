@@ -5,8 +5,10 @@ from typing import Literal
 import msgspec
 
 from interlock.credentials import Credential
+from interlock.runtime.hands import Resources
 
 HEADER = "authorization: Bearer"
+RESOURCES = Resources(disk_bytes=64 << 20)
 Grant = Literal["client_credentials", "token_exchange"]
 
 
@@ -43,6 +45,8 @@ class ToolServer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Paths that the program sees beside /usr, read only. Absolute."""
     env: dict[str, str] = {}
     """Of the program; no secret."""
+    resources: Resources = RESOURCES
+    """What the program may use; of them `cpus`, `memory_bytes`, `processes`, and `disk_bytes`, which is its /tmp."""
     credential: Credential | None = None
     """What goes out in `header`; `{tenant}` and `{principal}` in a file's path are the caller's."""
     header: str = HEADER

@@ -3,14 +3,12 @@
 The `mcp` SDK frames messages over HTTP; its standard-streams client reads lines of any length, so that is done here.
 """
 
-import asyncio
 import contextlib
 import functools
 import logging
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -20,19 +18,21 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCMessage, jsonrpc_message_adapter
 
+from interlock.door.program import Program
 from interlock.door.redaction import Redactor
-from interlock.door.sandbox import spawn
+from interlock.door.sandbox import Sandboxes
 from interlock.door.settings import ToolServer
 
 Item = SessionMessage | Exception
 Streams = tuple[MemoryObjectReceiveStream[Item], Any]
+Tell = Callable[[str], None]
+"""Told why a connection is about to end, in words for whoever waits for an answer."""
 
 CONNECT_S = 10.0
 NOTICES_A_SECOND = 500
 """Messages that answer nothing; an upstream that sends more floods, and is cut off."""
 ENVELOPE_BYTES = 64 * 1024
 """What a message may be longer than the result in it."""
-GRACE_S = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,9 @@ def _trusted(ca_bundle: str) -> ssl.SSLContext:
 
 
 @asynccontextmanager
-async def over_http(server: ToolServer, auth: httpx2.Auth | None, redactor: Redactor) -> AsyncGenerator[Streams]:
+async def over_http(
+    server: ToolServer, auth: httpx2.Auth | None, redactor: Redactor, tell: Tell
+) -> AsyncGenerator[Streams]:
     """Streamable HTTP. Redirects are followed within the origin, and nowhere else (the SDK's doing)."""
     limit = server.result_bytes + ENVELOPE_BYTES
     timeout = httpx2.Timeout(CONNECT_S, read=server.timeout_s + CONNECT_S)
@@ -56,43 +58,45 @@ async def over_http(server: ToolServer, auth: httpx2.Auth | None, redactor: Reda
     async with (
         httpx2.AsyncClient(transport=transport, timeout=timeout, auth=auth, trust_env=False) as client,
         streamable_http_client(server.url, http_client=client, max_sse_event_size=limit) as (read, write),
-        _redacted(read, redactor) as seen,
+        _redacted(server, read, redactor, tell) as seen,
     ):
         yield seen, write
 
 
 @asynccontextmanager
-async def over_pipes(server: ToolServer, redactor: Redactor, hidden: Path) -> AsyncGenerator[Streams]:
+async def over_pipes(
+    server: ToolServer, sandboxes: Sandboxes, redactor: Redactor, tell: Tell
+) -> AsyncGenerator[Streams]:
     """A program's standard streams, a message a line."""
-    process = await spawn(server.command, server.env, read=server.read, hidden=hidden)
+    program = await sandboxes.start(server)
     limit = server.result_bytes + ENVELOPE_BYTES
     into, read = anyio.create_memory_object_stream[Item](0)
     write, out = anyio.create_memory_object_stream[SessionMessage](0)
     try:
         async with anyio.create_task_group() as tasks, into, read, write, out:
-            tasks.start_soon(_from_program, process, into, limit)
-            tasks.start_soon(_to_program, process, out, into)
-            async with _redacted(read, redactor) as seen:
+            tasks.start_soon(_from_program, program, into, limit, tell)
+            tasks.start_soon(_to_program, program, out)
+            async with _redacted(server, read, redactor, tell) as seen:
                 yield seen, write
             tasks.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):
-            await _end(process)
+            await program.end()
 
 
-async def _from_program(process: asyncio.subprocess.Process, into: MemoryObjectSendStream[Item], limit: int) -> None:
-    assert process.stdout is not None
+async def _from_program(program: Program, into: MemoryObjectSendStream[Item], limit: int, tell: Tell) -> None:
     rest = b""
     with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
         async with into:
-            while part := await process.stdout.read(64 * 1024):
+            while part := await program.read():
                 *lines, rest = (rest + part).split(b"\n")
                 if len(rest) > limit or any(len(line) > limit for line in lines):
-                    _log.warning("a tool server's line exceeds %d bytes: it is ended", limit)
-                    return
+                    program.fail(f"it wrote a line of more than {limit} bytes")
+                    break
                 for line in lines:
                     if line.strip():
                         await into.send(_message(line))
+            tell(await program.ended())  # before whoever waits for an answer hears that none will come
 
 
 def _message(line: bytes) -> Item:
@@ -102,44 +106,21 @@ def _message(line: bytes) -> Item:
         return ValueError("a line that is no JSON-RPC message")
 
 
-async def _to_program(
-    process: asyncio.subprocess.Process,
-    out: MemoryObjectReceiveStream[SessionMessage],
-    into: MemoryObjectSendStream[Item],
-) -> None:
-    assert process.stdin is not None
+async def _to_program(program: Program, out: MemoryObjectReceiveStream[SessionMessage]) -> None:
     try:
         async for message in out:
             text: str = message.message.model_dump_json(by_alias=True, exclude_unset=True)
-            process.stdin.write(text.encode() + b"\n")
-            await process.stdin.drain()
-    except (OSError, anyio.ClosedResourceError):
-        await into.aclose()  # the program is gone: whoever waits for an answer hears of it
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Close its input, give it a moment, then kill it; with bubblewrap, everything it started dies too."""
-    if process.stdin is not None:
-        process.stdin.close()
-    try:
-        async with asyncio.timeout(GRACE_S):
-            await _ended(process)
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await _ended(process)
-
-
-async def _ended(process: asyncio.subprocess.Process) -> None:
-    """asyncio takes a process for ended when its output is, and that has to be read: a flood may stand in the pipe."""
-    assert process.stdout is not None
-    while await process.stdout.read(64 * 1024):
+            await program.write(text.encode() + b"\n")
+    except OSError:
+        program.fail("")  # it is gone or deaf: with its end whoever waits for an answer hears of it
+    except anyio.ClosedResourceError:
         pass
-    await process.wait()
 
 
 @asynccontextmanager
-async def _redacted(read: Any, redactor: Redactor) -> AsyncGenerator[MemoryObjectReceiveStream[Item]]:
+async def _redacted(
+    server: ToolServer, read: Any, redactor: Redactor, tell: Tell
+) -> AsyncGenerator[MemoryObjectReceiveStream[Item]]:
     """The same messages without secrets, and an end to a flood of them."""
     into, seen = anyio.create_memory_object_stream[Item](0)
 
@@ -153,7 +134,8 @@ async def _redacted(read: Any, redactor: Redactor) -> AsyncGenerator[MemoryObjec
                         second, count = (now, 0) if now != second else (second, count)
                         count += hasattr(item.message, "method")
                         if count > NOTICES_A_SECOND:
-                            _log.warning("a tool server floods: more than %d messages a second", NOTICES_A_SECOND)
+                            tell(f"it sends more than {NOTICES_A_SECOND} messages a second")
+                            _log.warning("tool server %s floods: it is cut off", server.name)
                             return
                         item.message = _clean(item.message, redactor)
                         await into.send(item)

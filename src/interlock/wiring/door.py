@@ -8,6 +8,7 @@ changes nothing.
 import argparse
 import asyncio
 import logging
+import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from interlock.door.links import Links
 from interlock.door.lists import Lists
 from interlock.door.reach import Reach
 from interlock.door.redaction import RedactingFormatter, Redactor
+from interlock.door.sandbox import Sandboxes
 from interlock.door.service import Door
 from interlock.errors import ConfigError, InterlockError
 from interlock.identity import Generation
@@ -60,7 +62,8 @@ class Process:
         self._log = SqliteLog(places.log)
         approvals = Approvals(self._log, Generation(data), clock)
         loop = asyncio.get_running_loop()
-        self._reach = Reach(config.load(config_path).config.tools, Links(self._broker, data, loop.time), loop.time)
+        links = Links(self._broker, Sandboxes(data), loop.time)
+        self._reach = Reach(config.load(config_path).config.tools, links, loop.time)
         self._lists = Lists(self._reach, approvals)
         door = Door(self._reach, self._lists, Calls(self._reach, self._lists))
         self._app = make_app(door.server, self._reach)
@@ -121,6 +124,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path)
     parser.add_argument("--listen-fd", type=int, required=True)
     args = parser.parse_args(argv)
+    # As the runtime's: what sandboxes see must be readable to their users. Files of ours stand below the data
+    # directory, which nobody else may enter.
+    os.umask(0o022)
 
     async def run() -> None:
         await Process(args.data, args.config).run(socket.socket(fileno=args.listen_fd))

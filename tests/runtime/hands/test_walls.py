@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from interlock.clock import SystemClock
-from interlock.runtime.hands import Command, Resources, Start
+from interlock.runtime.hands import Command, Resources, Start, confined
 from interlock.runtime.hands.bubblewrap import Bubblewrap, BubblewrapBox
 from interlock.runtime.hands.elf import Program
 from interlock.runtime.hands.filters import ABSENT, REFUSED
@@ -98,20 +98,19 @@ def test_another_architectures_calls_kill(inside: Callable[[Test], None], number
     inside(test)
 
 
-def test_landlock_holds_where_mounts_would_not(inside: Callable[[Test], None]) -> None:
+def test_landlock_holds_where_mounts_would_not(inside: Callable[[Test], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """The sandbox's root and /run could be written by its user, and are mounted read-only; here they are not."""
 
     async def test(box: BubblewrapBox) -> None:
-        view = list(box._arguments({"seccomp": 0, "info": 0, "block": 0, "prelude": 0}))
-        assert view.count("--remount-ro") == 2
-        arguments = box._arguments
+        arguments = confined.arguments
 
-        def loose(fds: Any) -> list[str]:
-            given = arguments(fds)
-            at = given.index("--remount-ro")
-            return given[:at] + given[at + 4 :]
+        def loose(*given: Any) -> list[str]:
+            words = arguments(*given)
+            assert words.count("--remount-ro") == 2
+            at = words.index("--remount-ro")
+            return words[:at] + words[at + 4 :]
 
-        box._arguments = loose  # type: ignore[method-assign]  # one wall taken away
+        monkeypatch.setattr(confined, "arguments", loose)  # one wall taken away
         ran = await sh(
             box,
             "touch /x; touch /run/x; touch /dev/x; mkdir /y; touch /dev/shm/ok ok && cd /tmp && touch ok && echo fine",

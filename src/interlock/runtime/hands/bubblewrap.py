@@ -7,10 +7,7 @@ its own that owns nothing else here; otherwise as the user we are.
 
 import asyncio
 import contextlib
-import os
-import resource
-import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,22 +19,19 @@ from interlock.runtime.hands import host
 from interlock.runtime.hands.beside import Beside
 from interlock.runtime.hands.box import Box, Run
 from interlock.runtime.hands.bwraptree import BwrapTree
-from interlock.runtime.hands.cgroups import Group, Usage
+from interlock.runtime.hands.cgroups import Group
+from interlock.runtime.hands.confined import Cell, bury, out_of_memory, start
 from interlock.runtime.hands.host import Host
 from interlock.runtime.hands.outlet import Outlet
 from interlock.runtime.hands.ports import Command, Stop, Strength
-from interlock.runtime.hands.prelude import PATH, Hung, launcher, prelude
+from interlock.runtime.hands.prelude import PATH, Hung
 from interlock.runtime.hands.relay import Relay
 from interlock.runtime.hands.resources import Resources
-from interlock.runtime.hands.tree import Ending, Stdio, Tree, fork
+from interlock.runtime.hands.tree import Ending, Stdio, Tree
 from interlock.runtime.hands.workspace import WITHIN, Workspace
 from interlock.runtime.hands.workspaces import Workspaces
 
 PROBE_S = 10.0
-SHM_BYTES = 64 << 20
-OPEN_FILES_MAX = 4096
-_INSIDE_ID = "1000"
-_GROUP_GONE_S, _GROUP_TRIES = 0.05, 100
 _FROZEN_S, _FROZEN_TRIES = 0.002, 250
 
 
@@ -175,39 +169,20 @@ class BubblewrapBox(Box):
 
     def _start(self, command: Command, cwd: str, stdio: Stdio) -> Tree:
         group = self._enter()
-        fds = dict[str, int]()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        told, tells = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        waits, lets_go = os.pipe2(os.O_CLOEXEC)
         try:
-            fds = {"status": theirs.detach(), "info": tells, "block": waits}
-            self._lend(stdio)
-            fds["seccomp"] = _in_memory("seccomp", self._host.seccomp)
-            fds["prelude"] = self._prelude(command, cwd, stdio, fds["status"]).memfd("prelude")
-            program = launcher(
-                self._arguments(fds),
-                parent=os.getpid(),
-                joins=[str(path) for path in group.joins] if group else (),
-                hung=self._hung(),
-                uid=self.workspace.uid,
-                rlimits=self._rlimits(),
-            )
-            fds["launcher"] = executable = program.memfd("launcher")
-            pid = fork(["bwrap"], executable, {"PATH": PATH}, stdio, list(fds.values()), "/")
+            tree = start(self._host, self._cell(command, cwd), stdio, group, self._outlet())
         except BaseException:
-            ours.close()
-            for descriptor in (told, lets_go):
-                os.close(descriptor)
             self._leave()
             raise
-        finally:
-            for descriptor in fds.values():
-                os.close(descriptor)
-        tree = BwrapTree(pid, ours, told, lets_go, self._outlet(), self._meter(group))
         tree.gone.add_done_callback(lambda _: self._leave())
         return tree
 
-    def _prelude(self, command: Command, cwd: str, stdio: Stdio, status: int) -> Any:
+    def _cell(self, command: Command, cwd: str) -> Cell:
+        workspace, stage, hung = self.workspace, self._host.stage, tuple[Hung, ...]()
+        files, temporary = str(workspace.files), str(workspace.temporary)
+        if workspace.uid is not None:
+            hung = (Hung(files, str(stage / "files")), Hung(temporary, str(stage / "temporary")))
+            files, temporary = (one.at for one in hung)
         env = {
             "PATH": PATH,
             "HOME": WITHIN,
@@ -216,17 +191,17 @@ class BubblewrapBox(Box):
             "USER": "agent",
         }
         env |= way_out.environment() if self.resources.egress else {}
-        return prelude(
-            command.argv,
-            {**env, **command.env},
+        return Cell(
+            argv=command.argv,
+            env={**env, **command.env},
             cwd=WITHIN if cwd == "." else f"{WITHIN}/{cwd}",
-            status=status,
-            abi=self._host.landlock,
+            mounts=("--bind", files, WITHIN, "--bind", temporary, "/tmp"),  # noqa: S108 - the sandbox's own
             rules=self._host.rules,
+            uid=workspace.uid,
+            hung=hung,
+            file_bytes=self.resources.disk_bytes,
             processes=self.resources.processes + 1,
-            rlimits={} if self._group else {resource.RLIMIT_DATA: self.resources.memory_bytes},
-            terminal=stdio.terminal,
-            waits=self._door is not None,
+            memory_bytes=self.resources.memory_bytes,
         )
 
     def _outlet(self) -> Outlet | None:
@@ -236,39 +211,6 @@ class BubblewrapBox(Box):
         listed = self.resources.egress
         ports = way_out.ports(way_out.parse(listed), door=True) if listed else []
         return Outlet(Relay(self._door, lambda stray: egress.strayed(self.id, stray)), ports, proxy=bool(listed))
-
-    def _rlimits(self) -> dict[int, int]:
-        wanted = {
-            resource.RLIMIT_CORE: 0,
-            resource.RLIMIT_FSIZE: self.resources.disk_bytes,
-            resource.RLIMIT_NOFILE: OPEN_FILES_MAX,
-        }
-        return {number: _at_most(number, value) for number, value in wanted.items()}
-
-    def _hung(self) -> list[Hung]:
-        """What the sandbox's user could not reach by its path, if that is another than we are."""
-        if self.workspace.uid is None:
-            return []
-        stage = self._host.stage
-        sources = {"files": self.workspace.files, "temporary": self.workspace.temporary}
-        return [Hung(str(path), str(stage / name)) for name, path in sources.items()]
-
-    def _arguments(self, fds: Mapping[str, int]) -> list[str]:
-        stage, workspace = self._host.stage, self.workspace
-        own = workspace.uid is not None
-        files = stage / "files" if own else workspace.files
-        temporary = stage / "temporary" if own else workspace.temporary
-        given = [self._host.program, *self._host.view]
-        given += ["--bind", str(files), WITHIN, "--bind", str(temporary), "/tmp"]  # noqa: S108 - the sandbox's own
-        given += ["--remount-ro", "/dev", "--remount-ro", "/"]
-        given += ["--seccomp", str(fds["seccomp"]), "--info-fd", str(fds["info"]), "--block-fd", str(fds["block"])]
-        return [*given, "--", f"/proc/self/fd/{fds['prelude']}"]
-
-    def _lend(self, stdio: Stdio) -> None:
-        """So that /dev/stdout can be opened by its name."""
-        if self.workspace.uid is not None:
-            for descriptor in {stdio.stdout, stdio.stderr}:
-                os.fchown(descriptor, self.workspace.uid, self.workspace.uid)
 
     # The control group: made for the first that runs, removed with the last.
 
@@ -284,22 +226,19 @@ class BubblewrapBox(Box):
         self._in_group -= 1
         if self._group is not None and not self._in_group:
             group, self._group = self._group, None
-            _bury(group)
-
-    def _meter(self, group: Group | None) -> Callable[[], Usage]:
-        return group.usage if group else Usage
+            bury(group)
 
     def _reason(self, run: Run, ending: Ending) -> str:
         assert isinstance(run.tree, BwrapTree)
         if run.tree.out_of_memory:
-            return f"out of memory: the sandbox may have {self.resources.memory_bytes} bytes"
+            return out_of_memory(self.resources.memory_bytes)
         return ""
 
     def _over(self) -> str:
         if self._host.cgroups is None:
             used = sum(run.tree.memory() for run in self._running if isinstance(run.tree, BwrapTree))
             if used > self.resources.memory_bytes:
-                return f"out of memory: the sandbox may have {self.resources.memory_bytes} bytes"
+                return out_of_memory(self.resources.memory_bytes)
         return ""
 
     @contextlib.contextmanager
@@ -322,21 +261,3 @@ class BubblewrapBox(Box):
     async def _put_away(self) -> None:
         if self._door is not None and self._hands.egress is not None:
             await self._hands.egress.close(self.id)
-
-
-def _bury(group: Group, tries: int = _GROUP_TRIES) -> None:
-    """Remove a group once the kernel has forgotten the last process in it."""
-    if not group.remove() and tries:
-        asyncio.get_running_loop().call_later(_GROUP_GONE_S, _bury, group, tries - 1)
-
-
-def _in_memory(name: str, content: bytes) -> int:
-    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
-    os.write(descriptor, content)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
-
-
-def _at_most(number: int, value: int) -> int:
-    hard = resource.getrlimit(number)[1]
-    return value if hard == resource.RLIM_INFINITY else min(value, hard)

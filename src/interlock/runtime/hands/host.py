@@ -8,8 +8,9 @@ import contextlib
 import os
 import secrets
 import shutil
+import stat
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,7 @@ from interlock.runtime.hands import landlock, syscalls, trees
 from interlock.runtime.hands.cgroups import Cgroups
 from interlock.runtime.hands.egress import NSSWITCH_CONF, RESOLV_CONF
 from interlock.runtime.hands.filters import seccomp_filter
+from interlock.runtime.hands.prelude import Hung
 
 SHM_BYTES = 64 << 20
 STAGES = Path("/run/interlock-hands")
@@ -126,8 +128,13 @@ def lay_out(root: Path) -> Path:
         return _staged(root)
 
 
+def others() -> bool:
+    """Whether what runs in sandboxes can run as another user than we are."""
+    return os.geteuid() == 0
+
+
 def _stages(root: Path) -> Path:
-    return STAGES if os.geteuid() == 0 else root / ".stages"
+    return STAGES if others() else root / ".stages"
 
 
 def _staged(root: Path) -> Path:
@@ -151,6 +158,38 @@ def _staged(root: Path) -> Path:
         (stage / _ETC_PART / name).write_text(text)
     (stage / _ETC_PART).rename(stage / "etc")
     return stage
+
+
+def show(found: Host, paths: Sequence[str], *, hang: bool) -> tuple[list[str], dict[str, int], list[Hung]]:
+    """Show files and directories of this machine, read only, behind `found.view`.
+
+    Args:
+        paths: absolute.
+        hang: the sandbox's user may be unable to reach them; what they are to whom is still their modes' to say.
+    Returns: bubblewrap's arguments, Landlock's rules, and what is to be hung before.
+    Raises: FileNotFoundError: a path is not there.
+    """
+    of_etc = any(Path(path).is_relative_to("/etc") for path in paths)
+    given = _apart(found.stage / "etc") if of_etc else []
+    rules, hung = dict[str, int](), list[Hung]()
+    for number, path in enumerate(paths):
+        directory = stat.S_ISDIR(Path(path).stat().st_mode)
+        rules[path] = landlock.RUN if directory else landlock.RUN_FILE
+        at = found.stage / f"shown-{'directory' if directory else 'file'}-{number}"
+        if hang:
+            at.mkdir(mode=0o755, exist_ok=True) if directory else at.touch(mode=0o644)
+            hung.append(Hung(path, str(at)))
+        given += ["--ro-bind", str(at) if hang else path, path]
+    return given + (["--remount-ro", "/etc"] if of_etc else []), rules, hung
+
+
+def _apart(etc: Path) -> list[str]:
+    """/etc as a directory to which more can be added, with each of its entries by itself."""
+    given = ["--tmpfs", "/etc"]
+    for path in sorted(etc.iterdir()):
+        kind = ("--symlink", str(path.readlink())) if path.is_symlink() else ("--ro-bind", str(path))
+        given += [*kind, f"/etc/{path.name}"]
+    return given
 
 
 def process(pid: str) -> str:

@@ -70,7 +70,7 @@ def launcher(
         program.call("mount", nothing, root, 0, _MS_REC | _MS_SLAVE, 0, must="cannot keep mounts to itself")
         for one in hung:
             source = program.text(one.path)
-            program.call("mount", source, program.text(one.at), 0, _MS_BIND, 0, must=f"cannot mount {one.at}")
+            program.call("mount", source, program.text(one.at), 0, _MS_BIND | _MS_REC, 0, must=f"cannot mount {one.at}")
     limits(program, rlimits)
     if uid is not None:
         program.call("setgroups", 0, 0, must="cannot leave groups")
