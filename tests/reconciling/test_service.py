@@ -264,6 +264,23 @@ def test_a_price_is_paid_by_who_used_it(tmp_path: Path) -> None:
             assert abs(after[name] - 2 * amount) <= DAYS * 2 * 3 * 3 * 3, f"{name}: a nano-dollar a row and name"
 
 
+def test_names_do_not_widen_what_counts_as_rounding(tmp_path: Path) -> None:
+    """A row that was booked is one rounding, among however many it was divided."""
+    one = world("openai", OPENAI, 6)
+    one.rates.update(_every_price(Fraction(2)))
+    with stand(one, tmp_path / "stand") as books:
+        bill = openai(one, tmp_path)
+        books.book(bill)
+        n, line = next((n, line) for n, line in enumerate(bill.lines) if line.amount is not None)
+        rows = Counter(change.row for change in _entries(books))
+        assert min(rows.values()) >= 5
+        far = Decimal(line.priced + 2).scaleb(-9)
+        again = msgspec.structs.replace(line, amount=(line.amount or Decimal(0)) + far)
+        lines = (*bill.lines[:n], again, *bill.lines[n + 1 :])
+        report = books.compare(msgspec.structs.replace(bill, lines=lines))
+        assert [row.classes for row in report.rows if row.status != "matched"] == [("price",)]
+
+
 def test_entries_without_names_still_read_and_are_booked_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As they were booked before entries said whose they are. A restated bill is then as if it had been the first."""
     one = world("openai", OPENAI, 8)

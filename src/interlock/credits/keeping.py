@@ -1,6 +1,6 @@
 """What has to be written because time has passed: grants that come again, lapse, and are closed. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 
 from interlock.credits.book import Account, Lot, Standing
@@ -44,6 +44,9 @@ def due(account: Account, reckoned: Reckoned | None, now_ns: int) -> Iterator[Ev
     Args:
         reckoned: of an account whose calls burn it.
     """
+    forfeited: dict[str, dict[int, int]] = {}
+    for end in reckoned.state.ends if reckoned is not None else ():
+        forfeited.setdefault(end.grant, {})[end.period] = end.forfeited
     for one in account.grants.values():
         if one.lots and (lot := one.lots[-1]).until_ns <= now_ns and one.goes_on(lot):
             amount = one.next_amount(lot)
@@ -51,7 +54,7 @@ def due(account: Account, reckoned: Reckoned | None, now_ns: int) -> Iterator[Ev
         elif one.granted.applies == "invoices":
             yield from _closed_at_once(one, now_ns)
         elif reckoned is not None:
-            yield from _lapsed(one, reckoned, now_ns)
+            yield from _lapsed(one, reckoned, forfeited.get(one.granted.id, {}), now_ns)
     if reckoned is not None:
         yield from _forgiven(account, reckoned)
 
@@ -70,9 +73,8 @@ def _closed_at_once(one: Standing, now_ns: int) -> Iterator[Event]:
         yield Expired(grant=one.granted.id, period=lot.period, forfeited_nanousd=left, rolled_nanousd=rolled)
 
 
-def _lapsed(one: Standing, reckoned: Reckoned, now_ns: int) -> Iterator[Event]:
+def _lapsed(one: Standing, reckoned: Reckoned, forfeited: Mapping[int, int], now_ns: int) -> Iterator[Event]:
     id = one.granted.id
-    forfeited = {end.period: end.forfeited for end in reckoned.state.ends if end.grant == id}
     for lot in one.lots:
         if lot.period in forfeited and lot.until_ns <= reckoned.closed_ns:
             yield Expired(grant=id, period=lot.period, forfeited_nanousd=forfeited[lot.period], reset=lot.reset)
