@@ -147,6 +147,7 @@ class Books:
     def _attempt(self, entry: Metered, usage: dict[str, int], amount_nanousd: int | None, sign: int) -> None:
         bucket, name = self._buckets.of(entry.at_ns), (entry.model, entry.upstream_model)
         group, unsure = Group(entry.tenant, entry.deployment, entry.provider), entry.source in UNSURE
+        share = (group, Whose(entry.team, entry.principal, entry.session))
         unpriced = amount_nanousd is None
         parts = shares(usage, entry.price, amount_nanousd)
         if parts:
@@ -161,17 +162,23 @@ class Books:
                 mine.metered_numerator += sign * numerator
             mine.unsure += sign * unsure * quantity
             mine.unpriced += sign * (unpriced and kind != REQUESTS)
-            share = self._share(mine, group, Whose(entry.team, entry.principal, entry.session))
-            _count(mine.groups, share, sign * quantity, sign * nanousd)
+            if (figures := mine.groups.get(share)) is None:
+                figures = mine.groups.setdefault(self._share(mine, share), [0, 0])
+            figures[0] += sign * quantity
+            figures[1] += sign * nanousd
 
-    def _share(self, mine: Sum, group: Group, whose: Whose) -> Share:
-        """Under whom it is kept; the same for the same sum and entry, whatever came in between."""
-        for most, one in ((NAMED_MAX, whose), (2 * NAMED_MAX, whose._replace(session=""))):
-            if (group, one) in mine.groups:
-                return group, one
-            if self._named < most:
-                self._named += 1
-                return group, one
+    def _share(self, mine: Sum, share: Share) -> Share:
+        """Under whom it is kept that has no sum yet; the same for the same entry, whatever came in between."""
+        group, whose = share
+        if self._named < NAMED_MAX:
+            self._named += 1
+            return share
+        by_principal = (group, Whose(whose.team, whose.principal))
+        if by_principal in mine.groups:
+            return by_principal
+        if self._named < 2 * NAMED_MAX:
+            self._named += 1
+            return by_principal
         return group, NOBODY
 
     def _adjustment(self, entry: Metered, bucket: Bucket) -> None:
