@@ -40,7 +40,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "unsupported_media_type": Code(415, "The body is of another type than the path takes, or compressed."),
         "busy": Code(
             503,
-            "The worker holds as many bodies or connections as it may, or others change the same at this moment; retry.",
+            "The worker holds as many bodies or connections as it may, or others change the same now; retry.",
         ),
         "draining": Code(503, "The server is stopping; retry against another or after the restart."),
         # who asks
