@@ -38,7 +38,10 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "not_found": Code(404, "No such path here."),
         "method_not_allowed": Code(405, "The path exists, but not with this method."),
         "unsupported_media_type": Code(415, "The body is of another type than the path takes, or compressed."),
-        "busy": Code(503, "The worker holds as many bodies or connections as it may; retry."),
+        "busy": Code(
+            503,
+            "The worker holds as many bodies or connections as it may, or others change the same now; retry.",
+        ),
         "draining": Code(503, "The server is stopping; retry against another or after the restart."),
         # who asks
         "key_missing": Code(401, "No key: send Authorization: Bearer or x-api-key."),

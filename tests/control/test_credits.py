@@ -46,7 +46,7 @@ def test_credit_is_given_once(control: ControlProcess) -> None:
         ("expires", ["0d", "99999d", "2001-01-01", "never"]),
         ("every", ["P", "P1M1D", "PT1S", "P0D", "P9999D", "hour"]),
         ("anchor", ["2026-11-01"]),
-        ("rollover_max", ["5", "x"]),
+        ("rollover_max", ["x"]),
         ("note", ["x" * 257, "a\nb"]),
     ],
 )
@@ -58,6 +58,8 @@ def test_what_is_wrong_is_named(control: ControlProcess, field: str, values: lis
 def test_what_does_not_fit_together(control: ControlProcess) -> None:
     every = {**BODY, "every": "month"}
     refused(control.ask("POST", "/v1/credits", {**every, "rollover_min": "2"}), "invalid_request", "rollover_min")
+    once = {**BODY, "applies": "invoices", "rollover_max": "5"}
+    refused(control.ask("POST", "/v1/credits", once), "invalid_request", "rollover_max")
     late = {**BODY, "effective": "2100-01-02", "expires": "2100-01-01"}
     refused(control.ask("POST", "/v1/credits", late), "invalid_request", "expires")
     one = {**BODY, "applies": "invoices", "principal": "p"}
@@ -85,6 +87,50 @@ def test_a_grant_is_listed_and_voided(control: ControlProcess) -> None:
     control.ask("DELETE", "/v1/credits/bills")
     until(lambda: account(control, "voids")["forfeited"] == "10.00", "the end is written")
     assert account(control, "voids")["for_invoices"] == account(control, "voids")["balance"] == "0.00"
+
+
+def test_a_period_is_reset(control: ControlProcess) -> None:
+    give(control, tenant="turns", id="turns-1", rollover_max="4")
+    give(control, tenant="turns", id="turns-2", amount="3")
+    body = {"id": "turns/june", "keep_overage": False, "anchor": "keep", "reason": "a new contract"}
+    first, again = (control.ask("POST", "/v1/credits/turns/reset", body) for _ in range(2))
+    assert (first.status, again.status) == (201, 200) and first.json() == again.json(), first.body
+    made = first.json()
+    assert (made["forfeited"], made["forgiven"], made["balance"], made["final"]) == ("9.00", "0.00", "4.00", False)
+    stands = until(lambda: (found := account(control, "turns"))["forfeited"] != "0.00" and found, "the cut has come")
+    assert (stands["granted"], stands["forfeited"], stands["forgiven"], stands["balance"]) == (
+        *("13.00", "9.00", "0.00", "4.00"),
+    )
+    rows = control.ask("GET", "/v1/credits?tenant=turns").json()["credits"]
+    assert {row["id"]: (row["balance"], row["forfeited_by_resets"], row["period"]) for row in rows} == {
+        "turns-1": ("4.00", "6.00", 1),
+        "turns-2": ("0.00", "3.00", 1),
+    }
+    refused(control.ask("POST", "/v1/credits/turns/reset", {**body, "anchor": "now"}), "conflict", "id")
+    old = control.ask("POST", "/v1/credits/turns/reset", {**body, "id": "old", "at": "2020-01-01"})
+    refused(old, "invalid_request", "at")
+    earliest = old.json()["error"]["message"].split(": ")[1].split(" ")[0]
+    assert earliest > made["cut"]
+    assert control.ask("POST", "/v1/credits/turns/reset", {**body, "id": "old", "at": earliest}).status == 201
+
+
+def test_what_is_wrong_with_a_reset_is_named(control: ControlProcess) -> None:
+    give(control, tenant="turns-not", id="turns-not")
+    body = {"id": "r", "keep_overage": True, "anchor": "now"}
+    wrong: list[tuple[str, Any]] = [
+        *(("id", ""), ("id", "a b"), ("principal", "a b"), ("at", "soon"), ("at", "30d"), ("at", "2200-01-01")),
+        *(("reason", "a\nb"),),
+    ]
+    for field, value in wrong:
+        answer = control.ask("POST", "/v1/credits/turns-not/reset", {**body, field: value})
+        refused(answer, "invalid_request", field)
+    untyped: list[Any] = [{"id": "r"}, {**body, "keep_overage": "yes"}, {**body, "anchor": "then"}, {**body, "more": 1}]
+    for mistyped in untyped:
+        assert control.ask("POST", "/v1/credits/turns-not/reset", mistyped).status == 400
+    refused(control.ask("POST", "/v1/credits/A%20B/reset", body), "invalid_request", "tenant")
+    refused(control.ask("POST", "/v1/credits/turns-none/reset", body), "not_found", "tenant")
+    give(control, tenant="turns-bills", id="turns-bills", applies="invoices")
+    refused(control.ask("POST", "/v1/credits/turns-bills/reset", body), "not_found", "tenant")
 
 
 def test_what_calls_cost_is_taken(control: ControlProcess) -> None:
@@ -160,5 +206,15 @@ def test_by_command(control: ControlProcess) -> None:
     assert run_cli("credits", "list", "--tenant", "typed", "--format", "csv", env=env).stdout.count("\n") == 3
     shown = run_cli("credits", "balances", "--tenant", "typed", env=env).stdout
     assert "13.50" in shown and shown.startswith("TENANT")
+    reset = ("credits", "reset", "--tenant", "typed", "--id", "typed-3", "--anchor", "now")
+    unsaid = run_cli(*reset, env=env)
+    assert unsaid.returncode == 2 and "--keep-overage" in unsaid.stderr
+
+    def is_reset() -> str:
+        return run_cli(*reset, "--no-keep-overage", env=env).stdout
+
+    said = until(is_reset, "no grant changes in that second")
+    assert said.startswith("typed-3: the period of typed is reset at "), said
+    assert "12.50 USD are forfeited, 0.00 USD forgiven, 2.00 USD left" in said
     assert "typed-2 of typed is voided" in run_cli("credits", "void", "typed-2", env=env).stdout
     assert "--rollover-max" in run_cli("credits", "grant", "--help").stdout

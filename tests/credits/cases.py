@@ -14,7 +14,19 @@ from typing import Any
 from msgspec.structs import replace
 from tests.rating.keys import NOTES, Keys, Unread
 
-from interlock.credits.burning import NEVER_NS, Grant, Recurrence, Taken, Usage, begin, collect, ranked, reopened, run
+from interlock.credits.burning import (
+    NEVER_NS,
+    Grant,
+    Recurrence,
+    ResetAt,
+    Taken,
+    Usage,
+    begin,
+    collect,
+    ranked,
+    reopened,
+    run,
+)
 from interlock.credits.schedule import DAY_NS, Every, nth_ns, read_every
 
 START_NS = 1_704_067_200_000_000_000
@@ -198,7 +210,8 @@ def grant_run(case: Case) -> Answers:
     events.append(Usage(start_ns, nano(owed)))
     # in the sources a run until a grant's expiry still shows it, though what comes again or is reset then has done so
     grants = [replace(one, expires_at_ns=until + 1) if one.expires_at_ns == until else one for one in grants]
-    state = run(grants, begin(grants, start_ns, given), events, until, resets=resets, preserve_overage=preserve)
+    turns = [ResetAt(id=f"r{at_ns}", at_ns=at_ns, keep_overage=preserve) for at_ns in resets]
+    state = run(grants, begin(grants, start_ns, given), events, until, resets=turns)
     balances = {one.id: plain(state.balances.get(one.id, 0)) for one in grants}
     asked = case["expected"].get("balances", balances)  # a case names the grants that it is about
     total, overage = plain(sum(state.balances.values())), plain(state.overage)

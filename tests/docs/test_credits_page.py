@@ -19,7 +19,7 @@ def test_the_session(tmp_path: Path) -> None:
         terminal = Terminal(tmp_path, kept | where)
         try:
             typed = steps(PAGE.read_text())
-            assert len(typed) == 11
+            assert len(typed) == 12
             ports = {"127.0.0.1:8080": f"127.0.0.1:{server.port}", "127.0.0.1:8081": f"127.0.0.1:{server.api_port}"}
             for step in typed:
                 command = step.command

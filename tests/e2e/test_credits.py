@@ -48,7 +48,7 @@ def balance(server: Server) -> dict[str, int]:
         return found if found["held"] == "0.00" else None
 
     found = until(settled, "nothing is held")
-    names = ("granted", "used", "forfeited", "overage", "balance", "left")
+    names = ("granted", "used", "forfeited", "forgiven", "overage", "balance", "left")
     return {name: nano(found[name]) for name in names}
 
 
@@ -158,6 +158,48 @@ def test_a_grant_that_ends_under_load(tmp_path: Path) -> None:
             assert asyncio.run(at_once(40, (server, key)))
             stands = until(lambda: (found := balance(server))["balance"] < CALL and found, "the rest is spent")
             assert stands["overage"] == 0 and stands["balance"] == stands["left"] >= 0
+            assert stands["granted"] - stands["forfeited"] - stands["used"] == stands["balance"]
+
+
+def test_a_reset_under_load(tmp_path: Path) -> None:
+    """Workers that admit all the time, one of them killed: after the answer only what rolled over is there."""
+    with upstream(tmp_path / "upstream", "--pause-ms", "20") as provider:
+        config = limited(tmp_path / "interlock.toml", provider.port, FIVE)
+        with running(tmp_path / "data", config=config, workers=2) as server:
+            _, key = server.issue()
+            server.json("credits", "grant", "--tenant", "acme", "--amount", "1", "--rollover-max", "0.0003")
+            reset = ("credits", "reset", "--tenant", "acme", "--id", "r", "--anchor", "keep", "--no-keep-overage")
+            seen = Counter[int]()
+
+            async def spend(n: int) -> None:
+                for m in range(4_000):
+                    with suppress(*BROKEN):
+                        status = (await one(server.port, key, f"{n}-{m}", stream=True)).status
+                        seen[status] += 1
+                        if status == 402:
+                            return
+
+            async def turn() -> None:
+                while seen[200] < 20:
+                    await asyncio.sleep(0.01)
+                await asyncio.to_thread(server.json, *reset)
+                workers = [pid for name, pid in server.pids().items() if name.startswith("worker-")]
+                os.kill(workers[0], signal.SIGKILL)
+
+            async def load() -> None:
+                async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+                    group.create_task(turn())
+                    for n in range(6):
+                        group.create_task(spend(n))
+
+            asyncio.run(load())
+            server.wait_ready()
+            made = until(lambda: (found := server.json(*reset))["final"] and found, "the period is closed")
+            left = until(lambda: balance(server)["left"] // CALL, "what rolled over is there")
+            asyncio.run(at_once(left + 40, (server, key)))
+            stands = until(lambda: (found := balance(server))["balance"] < CALL and found, "the rest is spent")
+            assert stands["overage"] == stands["forgiven"] == 0 and stands["balance"] == stands["left"] >= 0
+            assert nano(made["forfeited"]) == stands["forfeited"] > 0
             assert stands["granted"] - stands["forfeited"] - stands["used"] == stands["balance"]
 
 

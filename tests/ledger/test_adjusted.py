@@ -172,3 +172,24 @@ def test_the_view_is_the_same_whatever_order_streams_are_read_in(changes: list[R
 
 def _cut(log: RepeatingLog, heads: Mapping[str, int]) -> RepeatingLog:
     return log.cut({stream: heads[stream] for stream in log.rows})
+
+
+def test_an_entry_is_of_who_is_named_and_counts_no_session() -> None:
+    named = {"team": "core", "principal": "ada", "session": "s-9"}
+    with folded(own("adj_1", 500, {"output": 2}, **named), own("adj_2", -30, {"output": -1})) as ledger:
+        with folded() as before:
+            [metered] = before.usage()
+        for by, name in named.items():
+            statement = ledger.costs([by], 1, 10**9)
+            rows = {row.dimensions[by]: row for row in statement.rows}
+            assert sum(row.amount_nanousd or 0 for row in statement.rows) == ledger.cost_nanousd()
+            assert {row.dimensions[by]: row.amount_nanousd for row in ledger.usage([by])} == {
+                one: row.amount_nanousd for one, row in rows.items()
+            }
+            calls = metered.amount_nanousd if by == "principal" else 0
+            assert rows[name].amount_nanousd == (calls or 0) + 500
+        alone = {row.dimensions["session"]: row for row in ledger.costs(["session"], 1, 10**9).rows}["s-9"]
+        assert (alone.requests, alone.sessions, alone.per_session_nanousd, alone.amount_nanousd) == (0, 0, None, 500)
+        explained = ledger.explain("adj_1")
+        assert explained is not None and explained.attempts[0].entry is not None
+        assert (explained.attempts[0].entry.team, explained.attempts[0].entry.session) == ("core", "s-9")

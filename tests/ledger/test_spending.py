@@ -55,6 +55,8 @@ def test_what_was_charged_and_what_was_counted(tmp_path: Path) -> None:
     assert ledger.burned("acme", "bob", 0, 9_999) == (CALL, CALL)
     assert ledger.burned("acme", "", 1_000, 1_100) == (CALL, CALL), "by when it was opened; the end is exclusive"
     assert ledger.burned("nobody", "", 0, 9_999) == (0, 0)
+    assert [ledger.last_ns("acme", name, 0) for name in ("", "bob", "eve")] == [1_400, 1_200, None]
+    assert ledger.last_ns("acme", "", 1_400) == 1_400 and ledger.last_ns("acme", "", 1_401) is None
     policies.put(
         "adjustments",
         adjusted(1, request_id="req_1", usage={"input": 10}),

@@ -11,7 +11,7 @@ from tests.reconciling.properties import check_booked, check_planted, check_righ
 
 from interlock.errors import InterlockError
 from interlock.ledger import metered
-from interlock.reconciling import books, figures, matching, resolving, sides, statement
+from interlock.reconciling import books, dividing, figures, matching, resolving, sides, statement
 from interlock.reconciling.books import Books, Buckets
 from interlock.reconciling.exports import anthropic, aws, openai
 
@@ -80,6 +80,7 @@ def _remainder_lost(patch: Patch) -> None:
         return [amount * (weight if any(weights) else 1) // total for weight in weights]
 
     patch.setattr(resolving, "spread", wrong)
+    patch.setattr(dividing, "spread", wrong)
 
 
 def _each_kind_rounded(patch: Patch) -> None:

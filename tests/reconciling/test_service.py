@@ -1,6 +1,7 @@
 """After booking, the books say what the bill says, to the last digit; done again, only what is left is booked."""
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -11,12 +12,15 @@ import pytest
 from tests.ledger.logs import run
 from tests.reconciling.properties import billed_nanousd, check_booked, rebuilt
 from tests.reconciling.shapes import SHAPES, openai, openai_usage
-from tests.reconciling.worlds import OPENAI, plant, stand, world
+from tests.reconciling.worlds import DAY_NS, DAY_S, DAYS, FIRST_S, OPENAI, Stand, plant, stand, whose, world
 
 from interlock.errors import LocalError
 from interlock.identity import UNATTRIBUTED
+from interlock.ledger import Adjusted
 from interlock.log import Appended, Conflict, Record
-from interlock.reconciling import STREAM, book, service
+from interlock.reconciling import STREAM, book, dividing, service
+from interlock.reconciling import books as books_module
+from interlock.reconciling.dividing import NOBODY, Whose
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -189,3 +193,132 @@ def test_what_the_ledgers_sums_do_not_hold_is_not_booked(figures: list[dict[str,
 
 class KilledError(Exception):
     """The process dies here."""
+
+
+# whose
+
+
+def _entries(books: Stand) -> list[Adjusted]:
+    """What was booked as entries of their own."""
+    stored = books.log.read_after(STREAM, 0)
+    found = [msgspec.json.decode(one.record.payload, type=Adjusted) for one in stored if one.record.id[:4] == "adj_"]
+    assert all(change.tenant for change in found)
+    return found
+
+
+def _by(books: Stand, name: str) -> dict[str, int]:
+    statement = books.ledger.costs([name], FIRST_S * 10**9, (FIRST_S + 9 * DAY_S) * 10**9)
+    rows = {row.dimensions[name]: row.amount_nanousd or 0 for row in statement.rows}
+    assert sum(rows.values()) == statement.total.amount_nanousd == books.nanousd("openai")
+    assert sum(row.share_ppm for row in statement.rows) == 10**6
+    return rows
+
+
+def _every_price(factor: Fraction) -> dict[tuple[int, str, str], Fraction]:
+    places = ((day, model) for day in range(DAYS) for model in OPENAI)
+    return {(day, model.billed, kind): factor for day, model in places for kind in model.price.per_mtok}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_statements_by_team_principal_and_session_sum_to_the_bill(seed: int, tmp_path: Path) -> None:
+    one = world("openai", OPENAI, seed)
+    plant(one, random.Random(seed), ["lost", "price", "extra", "missing", "not_billed", "cached_split"])
+    with stand(one, tmp_path / "stand") as books:
+        statement = openai(one, tmp_path)
+        report, _ = books.book(statement)
+        assert abs(books.nanousd("openai") - billed_nanousd(one)) <= Fraction(len(report.rows), 2)
+        calls = {whose(call) for call in one.calls if call.metered != "not"}
+        booked = {Whose(change.team, change.principal, change.session) for change in _entries(books)}
+        assert booked <= calls and report.plan.unnamed_nanousd == 0, "whoever used the model then"
+        for name in ("team", "principal", "session"):
+            assert set(_by(books, name)) == {getattr(one, name) for one in calls}
+        assert books.compare(statement).plan.changes == ()
+        assert rebuilt(books, tmp_path) == books.ledger.dump()
+
+
+def test_what_was_not_billed_is_taken_back_from_those_who_were_metered(tmp_path: Path) -> None:
+    one = world("openai", OPENAI, 4)
+    [(day, name)] = plant(one, random.Random(4), ["not_billed"])
+    with stand(one, tmp_path / "stand") as books:
+        books.book(openai(one, tmp_path))
+        since_ns = (FIRST_S + day * DAY_S) * 10**9
+        with books.ledger.metered(["openai"], since_ns=since_ns, until_ns=since_ns + DAY_NS) as entries:
+            left: Counter[Whose] = Counter()
+            model = next(one for one in OPENAI if one.billed == name)
+            for entry in entries:
+                if entry.model in (model.asked, model.billed):
+                    left[Whose(entry.team, entry.principal, entry.session)] += entry.amount_nanousd or 0
+        assert left and not any(left.values()), "to the last nano-dollar"
+
+
+def test_a_price_is_paid_by_who_used_it(tmp_path: Path) -> None:
+    one = world("openai", OPENAI, 6)
+    with stand(one, tmp_path / "stand") as books:
+        books.book(openai(one, tmp_path))
+        before = _by(books, "session")
+        one.rates.update(_every_price(Fraction(2)))
+        books.book(openai(one, tmp_path))
+        after = _by(books, "session")
+        assert len(before) > 5
+        for name, amount in before.items():
+            assert abs(after[name] - 2 * amount) <= DAYS * 2 * 3 * 3 * 3, f"{name}: a nano-dollar a row and name"
+
+
+def test_names_do_not_widen_what_counts_as_rounding(tmp_path: Path) -> None:
+    """A row that was booked is one rounding, among however many it was divided."""
+    one = world("openai", OPENAI, 6)
+    one.rates.update(_every_price(Fraction(2)))
+    with stand(one, tmp_path / "stand") as books:
+        bill = openai(one, tmp_path)
+        books.book(bill)
+        n, line = next((n, line) for n, line in enumerate(bill.lines) if line.amount is not None)
+        rows = Counter(change.row for change in _entries(books))
+        assert min(rows.values()) >= 5
+        far = Decimal((line.priced + 1) // 2 + 1).scaleb(-9)  # half a nano-dollar a row of theirs, half for ours: less
+        again = msgspec.structs.replace(line, amount=(line.amount or Decimal(0)) + far)
+        lines = (*bill.lines[:n], again, *bill.lines[n + 1 :])
+        report = books.compare(msgspec.structs.replace(bill, lines=lines))
+        assert [row.classes for row in report.rows if row.status != "matched"] == [("price",)]
+
+
+def test_entries_without_names_still_read_and_are_booked_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they were booked before entries said whose they are. A restated bill is then as if it had been the first."""
+    one = world("openai", OPENAI, 8)
+    right, names = openai(one, tmp_path), ("team", "principal", "session")
+    one.rates.update(_every_price(Fraction(3, 2)))
+    higher = openai(one, tmp_path)
+    with stand(one, tmp_path / "once") as books:
+        books.book(right)
+        once = {name: _by(books, name) for name in names}
+        higher_once = books.book(higher) and {name: _by(books, name) for name in names}
+    with stand(one, tmp_path / "stand") as books:
+        with monkeypatch.context() as old:
+            old.setattr(dividing, "bounded", lambda weights, most: {NOBODY: sum(weights.values())})
+            books.book(higher)
+        nameless = _entries(books)
+        assert nameless and all(Whose(one.team, one.principal, one.session) == NOBODY for one in nameless)
+        assert b"principal" not in msgspec.json.encode(nameless[0]), "the old shape"
+        assert _by(books, "principal")[""] == sum(change.amount_nanousd or 0 for change in nameless) > 0
+        report = books.compare(higher)
+        assert report.matched and report.plan.changes == (), "what stands is right, and stays"
+        for bill, wanted in ((right, once), (higher, higher_once), (right, once)):
+            books.book(bill)
+            for name in names:
+                found = {one: amount for one, amount in _by(books, name).items() if one or amount}
+                assert found == {one: amount for one, amount in wanted[name].items() if one or amount}
+        assert rebuilt(books, tmp_path) == books.ledger.dump()
+
+
+def test_more_than_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dividing, "WHOSE_MAX", 1)
+    monkeypatch.setattr(books_module, "NAMED_MAX", 20)
+    one = world("openai", OPENAI, 6)
+    plant(one, random.Random(6), ["lost", "extra", "not_billed"])
+    with stand(one, tmp_path / "stand") as books:
+        statement = openai(one, tmp_path)
+        report, _ = books.book(statement)
+        assert books.compare(statement).plan.changes == ()
+        assert abs(books.nanousd("openai") - billed_nanousd(one)) <= Fraction(len(report.rows), 2)
+        assert report.plan.unnamed_nanousd, "and it says so"
+        for name in ("team", "principal", "session"):
+            _by(books, name)

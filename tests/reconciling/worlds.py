@@ -19,6 +19,7 @@ from tests.ledger.logs import RepeatingLog, adopted, opened, record, run, settle
 from interlock.ledger import Ledger, Price, lost
 from interlock.log.sqlite import SqliteLog
 from interlock.reconciling import Report, Statement, Window, book, compare
+from interlock.reconciling.dividing import Whose
 from interlock.reconciling.figures import decimal_text
 from interlock.reconciling.moments import moment_ns
 from interlock.reconciling.service import Booked
@@ -308,6 +309,12 @@ def stand(one: World, place: Path) -> "closing[Stand]":
     return closing(Stand(one, place))
 
 
+def whose(call: Call) -> Whose:
+    """Who made a call: one in nine says no team."""
+    n = call.number
+    return Whose(f"team-{n % 2}" if n % 9 else "", f"p{n % 3}", f"s{n % 7}" if n % 5 else "")
+
+
 def _records(one: World, call: Call) -> tuple[Any, Any]:
     request_id = f"req_{call.number:032x}"
     begun = opened(
@@ -317,6 +324,7 @@ def _records(one: World, call: Call) -> tuple[Any, Any]:
         provider=one.provider,
         model=call.model.asked,
         input_estimate=call.usage["input"] // 2 + 1,
+        **whose(call)._asdict(),
     )
     if call.metered == "lost":
         ended = lost(begun)

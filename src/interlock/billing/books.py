@@ -13,6 +13,8 @@ that takes stands on `rounding`.
     prepaid/TENANT      what a tenant has paid for and not used (credit)
     granted             what prepaid credit was given for: paid in, or a gift (debit)
     breakage            what expired unused          (credit)
+    breakage/resets     what resets of usage periods took, less what `rollover_min` gave (credit)
+    forgiven            what tenants owed beyond their credit, and resets dropped (debit)
     cost, payable/providers    what the gateway's calls cost, and is owed for them
 """
 
@@ -25,6 +27,7 @@ from interlock.units import NANO
 
 GRANTED, COST, PROVIDERS = "granted", "cost", "payable/providers"
 REVENUE, DISCOUNTS, ROUNDING, BREAKAGE = "revenue", "discounts", "rounding", "breakage"
+RESETS, FORGIVEN = "breakage/resets", "forgiven"
 USD = "USD"
 
 
@@ -83,9 +86,14 @@ def of_grant(tenant: str, nanousd: int) -> list[Posting]:
     return _posted(USD, [(GRANTED, _money(nanousd)), (prepaid(tenant), -_money(nanousd))])
 
 
-def of_expiry(tenant: str, nanousd: int) -> list[Posting]:
+def of_expiry(tenant: str, nanousd: int, account: str = BREAKAGE) -> list[Posting]:
     """Prepaid credit that was forfeited."""
-    return _posted(USD, [(prepaid(tenant), _money(nanousd)), (BREAKAGE, -_money(nanousd))])
+    return _posted(USD, [(prepaid(tenant), _money(nanousd)), (account, -_money(nanousd))])
+
+
+def of_forgiven(tenant: str, nanousd: int) -> list[Posting]:
+    """What calls burned beyond prepaid credit, and nobody has to make good."""
+    return _posted(USD, [(FORGIVEN, _money(nanousd)), (prepaid(tenant), -_money(nanousd))])
 
 
 def of_burn(tenant: str, nanousd: int) -> list[Posting]:

@@ -7,7 +7,7 @@ knows, so whoever has one adds it (`books.of_burn`).
 import msgspec
 
 from interlock.billing import books
-from interlock.credits.records import TYPES, Burned, Expired, Granted, Recurred, Restored, Voided
+from interlock.credits.records import TYPES, Burned, Expired, Forgiven, Granted, Recurred, Restored, Voided
 from interlock.errors import TransientError
 from interlock.log import Stored
 
@@ -48,8 +48,11 @@ class PrepaidBooks:
                     self.postings += books.of_expiry(given.tenant, given.amount_nanousd)
             case Recurred(grant=id, amount_nanousd=amount):
                 self.postings += books.of_grant(self._tenants[f"grant/{id}"], amount)
-            case Expired(grant=id, forfeited_nanousd=forfeited):
-                self.postings += books.of_expiry(self._tenants[f"grant/{id}"], forfeited)
+            case Expired(grant=id, forfeited_nanousd=forfeited, reset=reset):
+                account = books.RESETS if reset else books.BREAKAGE
+                self.postings += books.of_expiry(self._tenants[f"grant/{id}"], forfeited, account)
+            case Forgiven(tenant=tenant, nanousd=forgiven):
+                self.postings += books.of_forgiven(tenant, forgiven)
             case Burned(id=id, tenant=tenant):
                 self._tenants[f"burn/{id}"] = tenant
             case Restored(id=id, lost_nanousd=lost):  # its grant was over: what was given back is forfeited

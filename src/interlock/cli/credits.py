@@ -1,4 +1,4 @@
-"""`interlock credits`: prepaid credit is given, listed and voided, and balances are shown."""
+"""`interlock credits`: prepaid credit is given, listed and voided, usage periods are reset, and balances are shown."""
 
 from typing import Any
 
@@ -12,6 +12,7 @@ _BALANCES = (
     "granted",
     "used",
     "forfeited",
+    "forgiven",
     "overage",
     "balance",
     "held",
@@ -61,6 +62,19 @@ def void(args: Any) -> int:
         if made["balance"].strip("0."):  # forfeited when no call that runs can burn it any more
             lost = f"{made['balance']} USD are left of it, to calls that run"
         say(f"{made['id']} of {_owner(made)} is {made['state']}; {lost}")
+    return 0
+
+
+def reset(args: Any) -> int:
+    """What grants have left rolls over by their terms, or is forfeited."""
+    body = {name: getattr(args, name) for name in ("id", "principal", "at", "anchor", "keep_overage", "reason")}
+    made = call(args, "POST", f"/v1/credits/{segment(args.tenant)}/reset", body=body)
+    if args.format == "json":
+        say_json(made)
+    else:
+        lost = f"{made['forfeited']} USD are forfeited, {made['forgiven']} USD forgiven, {made['balance']} USD left"
+        sure = "" if made["final"] else "; calls that run may still use of what is forfeited"
+        say(f"{made['id']}: the period of {_owner(made)} is reset at {made['at']}; {lost}{sure}")
     return 0
 
 

@@ -64,10 +64,17 @@ def _adjusting(attempt: Mapping[str, Any]) -> list[str]:
     told = [
         f"of       {rfc3339(int(attempt['opened_at_ns']))}, {entry['model'] or 'no model'}",
         f"for      {entry['tenant']}, {entry['deployment'] or 'no deployment'} ({entry['provider']})",
+        f"whose    {_whose(entry)}",
         f"figures  {usage}",
         f"cost     {_cost(entry['amount']['amount_nanousd'], entry['amount']['unpriced'])}",
     ]
     return ["adjustment by a provider's bill", *_indented(told), *_adjustments(attempt)]
+
+
+def _whose(entry: Mapping[str, Any]) -> str:
+    return (
+        ", ".join(f"{name} {entry[name]}" for name in ("team", "principal", "session") if entry.get(name)) or "nobody's"
+    )
 
 
 def _adjustments(attempt: Mapping[str, Any]) -> list[str]:

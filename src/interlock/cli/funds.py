@@ -1,5 +1,6 @@
 """Options of `credits`; as parser.py has the others'."""
 
+from argparse import BooleanOptionalAction
 from typing import TYPE_CHECKING
 
 from interlock.cli.parsing import Add
@@ -17,6 +18,11 @@ this returns, every worker knows. With --id the command may be repeated: the cre
 _GRANT = """give credit with terms. Of several grants the one with the lowest priority burns first, then the one that
 expires first, then the oldest. With --every the balance is set to the amount again each time; --rollover-max says how
 much of what was left is kept on top."""
+_RESET = """end the usage period of an account. What each grant has left is forfeited but for what its own
+--rollover-max and --rollover-min keep: of a plain top-up nothing is kept. With --anchor now grants that come again do
+so now, and at every so long after it; with keep when they would have. What is owed beyond all credit is kept or
+forgiven: one of --keep-overage and --no-keep-overage says which. Calls that run are paid by what was there when they
+were admitted. The command may be repeated with its --id: the period ends once."""
 _EPILOG = """Examples: interlock credits topup --tenant acme --amount 100 --id order-4711
 interlock credits grant --tenant acme --amount 20 --every month --expires 365d --priority 0"""
 
@@ -37,8 +43,10 @@ def credits(group: "Commands", add: Add) -> None:
     grant.add_argument("--effective", metavar="WHEN", default="", help=f"{_MOMENT} (default: now)")
     grant.add_argument("--every", metavar="SPAN", default="", help="day, week, month, year, P10D or P3M")
     grant.add_argument("--anchor", metavar="WHEN", default="", help=f"of --every; {_MOMENT} (default: when effective)")
-    grant.add_argument("--rollover-max", metavar="USD", default="0", help="of --every: kept at most (default: 0)")
-    grant.add_argument("--rollover-min", metavar="USD", default="0", help="of --every: kept at least (default: 0)")
+    grant.add_argument(
+        "--rollover-max", metavar="USD", default="0", help="kept at most when it comes again or is reset"
+    )
+    grant.add_argument("--rollover-min", metavar="USD", default="0", help="kept at least; 0 if not given, as the most")
     what = "what burns it: calls (default), or invoices"
     grant.add_argument("--applies", choices=("usage", "invoices"), default="usage", help=what)
     listing = add(group, "list", "list grants, the newest first", "credits:show")
@@ -50,3 +58,15 @@ def credits(group: "Commands", add: Add) -> None:
     )
     void.add_argument("id", metavar="ID")
     void.add_argument("--reason", metavar="TEXT", default="", help="it stays in the log")
+    reset = add(group, "reset", "end an account's usage period: balances roll over", "credits:reset", formats=_PLAIN)
+    reset.description = _RESET
+    reset.add_argument("--tenant", metavar="T", required=True)
+    reset.add_argument("--id", metavar="ID", required=True, help="your own name for it, such as an invoice's number")
+    reset.add_argument("--anchor", choices=("keep", "now"), required=True, help="of grants that come again")
+    owed = "what is owed beyond all credit: kept, or forgiven"
+    reset.add_argument("--keep-overage", action=BooleanOptionalAction, required=True, help=owed)
+    reset.add_argument(
+        "--at", metavar="WHEN", default="", help=f"{_MOMENT}, since which nothing was booked (default: now)"
+    )
+    reset.add_argument("--principal", metavar="P", default="", help="this principal's account instead of the tenant's")
+    reset.add_argument("--reason", metavar="TEXT", default="", help="it stays in the log")

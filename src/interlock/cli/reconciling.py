@@ -114,6 +114,8 @@ def _lines(report: dict[str, Any], booked: dict[str, Any] | None, *, all_rows: b
     entries = f"{plan['entries']} {'entry' if plan['entries'] == 1 else 'entries'}"
     what = f"{calls} ({_usd(plan['attempts_nanousd'])}), {entries}"
     by = ", ".join(f"{tenant} {_usd(nanousd)}" for tenant, nanousd in plan["tenants"].items())
+    if int(plan["unnamed_nanousd"]):
+        by += f" ({_usd(plan['unnamed_nanousd'])} of it of no team, principal or session)"
     if booked:
         said.append(f"booked: {what}{f': {by}' if by else ''}")
     elif plan["attempts"] or plan["entries"]:

@@ -13,8 +13,8 @@ from starlette.routing import Route
 from interlock.answers import decoded, json, query
 from interlock.control.quotas import counter_json, counters
 from interlock.control.service import Control
-from interlock.credits import Account, Owner, Reckoned, Standing, Wanted, limit_of
-from interlock.credits.burning import NEVER_NS
+from interlock.credits import Account, Book, Owner, Reckoned, Resetting, Standing, Wanted, WantedReset, limit_of
+from interlock.credits.burning import NEVER_NS, State
 from interlock.identity import Key, check_tenant
 from interlock.instants import rfc3339
 from interlock.limits import Caller, Page, survey
@@ -35,6 +35,7 @@ class CreditPaths:
             Route("/v1/credits", self.show, methods=["GET"]),
             Route("/v1/credits", self.grant, methods=["POST"]),
             Route("/v1/credits/{id:path}", self.void, methods=["DELETE"]),
+            Route("/v1/credits/{tenant}/reset", self.reset, methods=["POST"]),
             Route("/v1/balances", self.balances, methods=["GET"]),
         ]
 
@@ -66,6 +67,16 @@ class CreditPaths:
         reason = query(request, ("reason",)).get("reason", "")
         standing, _ = await self._control.credits.void(request.path_params["id"], reason)
         return json(await self._one(standing))
+
+    async def reset(self, request: Request) -> Response:
+        """201: the tenant's (or principal's) usage period has ended; 200: it had already by this id.
+
+        Raises: LocalError: a field is wrong; `conflict`; `not_found`. TransientError `busy`.
+        """
+        query(request, ())
+        wanted = await decoded(request, WantedReset)
+        reset, state, is_new = await self._control.credits.reset(request.path_params["tenant"], wanted)
+        return json(reset_json(reset, state, self._control.credits.book), 201 if is_new else 200)
 
     async def balances(self, request: Request) -> Response:
         """Every account (of one tenant): what it was granted, used, holds, lost and has left."""
@@ -111,6 +122,7 @@ class CreditPaths:
             "granted": usd(state.granted) if state else "0.00",
             "used": usd(reckoned.cost) if reckoned else "0.00",
             "forfeited": usd(state.forfeited) if state else "0.00",
+            "forgiven": usd(state.forgiven) if state else "0.00",
             "overage": usd(max(state.overage, 0)) if state else "0.00",
             "balance": usd(state.balance) if state else "0.00",
             "for_invoices": usd(sum(invoices)),
@@ -142,7 +154,8 @@ def grant_json(one: Standing, reckoned: Reckoned | None, now_ns: int) -> dict[st
         balance = reckoned.state.balances.get(granted.id, 0) if reckoned is not None else 0
         balance = grant.amount if reckoned is None and grant.active(now_ns) else balance
     ends = reckoned.state.ends if reckoned is not None else ()
-    forfeited = sum(end.forfeited for end in ends if end.grant == granted.id)
+    mine = [end for end in ends if end.grant == granted.id]
+    forfeited = sum(end.forfeited for end in mine)
     state = "pending" if now_ns < grant.effective_at_ns else "active"
     state = "expired" if now_ns >= grant.expires_at_ns else state
     return {
@@ -152,6 +165,7 @@ def grant_json(one: Standing, reckoned: Reckoned | None, now_ns: int) -> dict[st
         "amount": usd(granted.amount_nanousd),
         "balance": usd(balance),
         "forfeited": usd(one.total_forfeited if granted.applies == "invoices" else forfeited),
+        "forfeited_by_resets": usd(sum(end.forfeited for end in mine if end.reset)),
         "state": "voided" if one.voided else state,
         "applies": granted.applies,
         "priority": granted.priority,
@@ -164,6 +178,27 @@ def grant_json(one: Standing, reckoned: Reckoned | None, now_ns: int) -> dict[st
         "note": granted.note,
         "reason": one.voided.reason if one.voided else "",
         "at": rfc3339(one.at_ns),
+    }
+
+
+def reset_json(reset: Resetting, state: State, book: Book) -> dict[str, Any]:
+    """A reset as people see it, with what it took by what is settled; `final`: no call that runs can change that."""
+    asked = reset.asked
+    ends = [end for end in state.ends if end.reset == asked.id]
+    final = reset.forgiven is not None and all(end.period in book.grants[end.grant].forfeited for end in ends)
+    return {
+        "id": asked.id,
+        "tenant": asked.tenant,
+        "principal": asked.principal,
+        "at": rfc3339(asked.at_ns),
+        "cut": rfc3339(asked.cut_ns),
+        "keep_overage": asked.keep_overage,
+        "anchor": asked.anchor,
+        "forfeited": usd(sum(end.forfeited for end in ends)),
+        "forgiven": usd(sum(drop.forgiven for drop in state.drops if drop.reset == asked.id)),
+        "final": final,
+        "balance": usd(state.balance),
+        "reason": asked.reason,
     }
 
 

@@ -1,8 +1,8 @@
 """Prepaid balances: grants that calls burn down, in a written order, and that no crowd of calls can overspend."""
 
-from interlock.credits.book import Account, Book, Standing
+from interlock.credits.book import Account, Book, Resetting, Standing
 from interlock.credits.invoices import ForInvoices
-from interlock.credits.reading import Wanted, read_usd
+from interlock.credits.reading import Wanted, WantedReset, read_usd
 from interlock.credits.records import STREAM, Burned, Owner, Restored
 from interlock.credits.service import Credits
 from interlock.credits.shared import PREFIX, SharedAccounts, limit_of, limits_of
@@ -19,10 +19,12 @@ __all__ = [
     "Owner",
     "Reckoned",
     "Reckoner",
+    "Resetting",
     "Restored",
     "SharedAccounts",
     "Standing",
     "Wanted",
+    "WantedReset",
     "limit_of",
     "limits_of",
     "read_usd",

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from interlock.credits.burning import NEVER_NS, Grant, Recurrence
+from interlock.credits.burning import NEVER_NS, Anew, Grant, Recurrence, ResetAt
 from interlock.credits.records import (
     STREAM,
     TYPES,
@@ -20,10 +20,12 @@ from interlock.credits.records import (
     Corrected,
     Event,
     Expired,
+    Forgiven,
     Granted,
     Lapsing,
     Owner,
     Recurred,
+    Reset,
     Restored,
     Voided,
 )
@@ -36,11 +38,26 @@ EARLY_NS = 100_000_000
 """Admission counts on a period up to so long before its end: a call is dated when its record is written, a moment after
 it was admitted, and must not be dated after the end."""
 
+VOID_NS = 1_000_000_000
+"""A grant that is voided, or a period that is reset, is over so long after that was written: longer than it takes to
+write it, and to date a call that was admitted until then."""
+
 
 class Lot:
     """One period of a grant that is not closed yet."""
 
-    __slots__ = ("amount", "from_ns", "lapse", "lapsed_ns", "period", "rolled", "stops_ns", "taken", "until_ns")
+    __slots__ = (
+        "amount",
+        "from_ns",
+        "lapse",
+        "lapsed_ns",
+        "period",
+        "reset",
+        "rolled",
+        "stops_ns",
+        "taken",
+        "until_ns",
+    )
 
     def __init__(self, period: int, amount: int, from_ns: int, until_ns: int) -> None:
         self.period = period
@@ -57,6 +74,8 @@ class Lot:
         """By burns for invoices."""
         self.rolled = 0
         """What came over from the period before; known of grants for invoices."""
+        self.reset = ""
+        """The reset that ends it."""
 
     @property
     def balance(self) -> int:
@@ -90,11 +109,38 @@ class Standing:
         """Of all periods that are closed."""
         return sum(self.forfeited.values())
 
+    def goes_on(self, lot: Lot) -> bool:
+        """Whether another period follows a lot: what is left rolls over."""
+        return lot.until_ns < self.grant.ends_ns and (self.grant.recurrence is not None or bool(lot.reset))
+
+    def next_amount(self, lot: Lot) -> int:
+        """What that period adds; 0: a reset ends the lot, and the grant does not come again with it."""
+        recurrence = self.grant.recurrence
+        again = recurrence is not None and (
+            not lot.reset or any(one.from_ns == lot.until_ns for one in recurrence.anew)
+        )
+        return self.grant.amount if again else 0
+
+
+class Resetting:
+    """A reset as it stands."""
+
+    __slots__ = ("asked", "at_ns", "forgiven", "grants")
+
+    def __init__(self, asked: Reset, at_ns: int) -> None:
+        self.asked = asked
+        self.at_ns = at_ns
+        """When it was written."""
+        self.grants: set[str] = set()
+        """Those that it is about."""
+        self.forgiven: int | None = None if not asked.keep_overage else 0
+        """What it dropped of what was owed; None: calls of the period are open, so nobody knows yet."""
+
 
 class Account:
     """What one owner has been granted."""
 
-    __slots__ = ("begin_ns", "closed", "corrected", "first_ns", "grants", "owner")
+    __slots__ = ("begin_ns", "closed", "corrected", "first_ns", "grants", "owner", "resets")
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
@@ -104,8 +150,9 @@ class Account:
         """When the first grant for usage was written: a moment before that."""
         self.grants: dict[str, Standing] = {}
         self.closed = 0
-        """Of usage's periods that are closed: amounts less what was forfeited."""
+        """Of usage's periods that are closed: amounts less what was forfeited, and what was forgiven."""
         self.corrected = 0
+        self.resets: dict[str, Resetting] = {}
 
     def of(self, applies: Applies) -> list[Standing]:
         """Its grants of one kind, in the order of writing."""
@@ -117,6 +164,19 @@ class Account:
             if one.granted.applies == "usage":
                 for lot in one.lots:
                     yield one, lot
+
+    def resets_at(self) -> list[ResetAt]:
+        """Its resets, as grants burn by them."""
+        return [
+            ResetAt(
+                id=id,
+                at_ns=one.asked.cut_ns,
+                of=frozenset(one.grants),
+                keep_overage=one.asked.keep_overage,
+                forgiven=one.forgiven,
+            )
+            for id, one in self.resets.items()
+        ]
 
     def capacity(self, now_ns: int) -> int:
         """What may be used and held in all since the account began; may be less than 0."""
@@ -145,6 +205,7 @@ class Book:
         self.grants: dict[str, Standing] = {}
         self.burns: dict[str, Burned] = {}
         self.restored: dict[str, Restored] = {}
+        self.resets: dict[str, Resetting] = {}
 
     def apply(self, stored: Stored) -> Owner | None:
         """Fold the next record; whose account it is about, if it can change what calls may use. One that was folded
@@ -189,9 +250,17 @@ class Book:
                 return None
             case Voided():
                 return self._void(event, stored.record.at_ns)
+            case Reset():
+                owner = Owner(event.tenant, event.principal)
+                self.resets[event.id] = self.accounts[owner].resets[event.id] = Resetting(event, stored.record.at_ns)
+                return owner
+            case Forgiven():
+                owner = Owner(event.tenant, event.principal)
+                self.resets[event.reset].forgiven = event.nanousd
+                self.accounts[owner].closed += event.nanousd
+                return owner
             case Lapsing():
-                lot = self._lot(event.grant, event.period)
-                lot.lapse, lot.lapsed_ns = event.left_nanousd, stored.record.at_ns
+                self._lapse(event, stored.record.at_ns)
             case Recurred():
                 one = self.grants[event.grant]
                 lot = Lot(event.period, event.amount_nanousd, event.at_ns, one.grant.period_end_ns(event.at_ns))
@@ -222,6 +291,19 @@ class Book:
                 lot.until_ns, lot.stops_ns = min(lot.until_ns, over_ns), 0
                 lot.lapse, lot.lapsed_ns = event.left_nanousd, at_ns
         return one.owner
+
+    def _lapse(self, event: Lapsing, at_ns: int) -> None:
+        lot = self._lot(event.grant, event.period)
+        lot.lapse, lot.lapsed_ns = event.left_nanousd, at_ns
+        if event.reset:
+            one, reset = self.grants[event.grant], self.resets[event.reset]
+            reset.grants.add(event.grant)
+            cut_ns = reset.asked.cut_ns
+            lot.reset, lot.until_ns, lot.stops_ns = event.reset, cut_ns, 0
+            if (recurrence := one.grant.recurrence) is not None and reset.asked.anchor == "now":
+                anew = (*recurrence.anew, Anew(cut_ns, reset.asked.at_ns))
+                recurrence = msgspec.structs.replace(recurrence, anew=anew)
+                one.grant = msgspec.structs.replace(one.grant, recurrence=recurrence)
 
     def _close(self, event: Expired) -> None:
         one = self.grants[event.grant]

@@ -24,11 +24,29 @@ from interlock.units import INT64_MAX
 NEVER_NS = INT64_MAX
 
 
+class Anew(NamedTuple):
+    """From that moment on an anchor is another one."""
+
+    from_ns: int
+    anchor_ns: int
+
+
 class Recurrence(msgspec.Struct, frozen=True):
     """The balance is set to the amount again, at the anchor and at every so long before and after it."""
 
     every: Every
     anchor_ns: int
+    anew: tuple[Anew, ...] = ()
+    """In order of time. The balance is set at each of these moments, too."""
+
+    def after(self, since_ns: int) -> int:
+        """The first time after that moment."""
+        anchor_ns = self.anchor_ns
+        for one in self.anew:
+            if one.from_ns > since_ns:
+                return min(one.from_ns, next_ns(self.every, anchor_ns, since_ns))
+            anchor_ns = one.anchor_ns
+        return next_ns(self.every, anchor_ns, since_ns)
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,11 +80,25 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
         """When the balance that it has since then is over: it comes again, or ends."""
         if self.recurrence is None:
             return self.ends_ns
-        return min(self.ends_ns, next_ns(self.recurrence.every, self.recurrence.anchor_ns, since_ns))
+        return min(self.ends_ns, self.recurrence.after(since_ns))
 
     def rolled_over(self, balance: int) -> int:
         """What remains of a balance."""
         return min(self.rollover_max, max(balance, self.rollover_min))
+
+
+class ResetAt(msgspec.Struct, frozen=True, kw_only=True):
+    """At that moment balances are rolled over and nothing is added. A grant that ends or comes again then does only
+    that: what it had is forfeited or rolled over once."""
+
+    id: str
+    at_ns: int
+    of: frozenset[str] | None = None
+    """The grants; None: all."""
+    keep_overage: bool = False
+    """Or else what is owed is forgiven. What the account has coming (overage below 0) is kept always."""
+    forgiven: int | None = None
+    """How much of it, once that is decided."""
 
 
 class Usage(NamedTuple):
@@ -86,6 +118,15 @@ class End(NamedTuple):
     """What it was."""
     forfeited: int
     """What of it is gone; the rest rolls over. Less than 0: more remains than there was (`rollover_min`)."""
+    reset: str = ""
+    """The reset that ended it; empty: it came again or was over."""
+
+
+class Dropped(NamedTuple):
+    """A reset has forgiven what was owed."""
+
+    reset: str
+    forgiven: int
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +135,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     at_ns: int
     balances: Mapping[str, int] = {}
     periods: Mapping[str, int] = {}
-    """How often each has come again."""
+    """How often each has come again or was reset."""
     overage: int = 0
     granted: int = 0
     forfeited: int = 0
@@ -102,6 +143,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Overage that a reset dropped."""
     used: int = 0
     ends: tuple[End, ...] = ()
+    drops: tuple[Dropped, ...] = ()
 
     @property
     def balance(self) -> int:
@@ -164,8 +206,7 @@ def run(
     usages: Iterable[Usage],
     until_ns: int,
     *,
-    resets: Iterable[int] = (),
-    preserve_overage: bool = False,
+    resets: Iterable[ResetAt] = (),
     settled: Mapping[tuple[str, int], int] | None = None,
 ) -> State:
     """Burn what was used since `state` until a moment; what happens at that moment itself has happened, too.
@@ -173,14 +214,15 @@ def run(
     One run to the end equals many runs, each going on from the one before.
     Args:
         usages: in any order; those not in [state.at_ns, until_ns) are passed over.
-        resets: moments at which every balance is rolled over, and overage dropped unless it is preserved.
+        resets: those not in (state.at_ns, until_ns] are passed over.
         settled: of (grant, period) what was forfeited, where that is decided. If more or less was left by what is known
             now, the difference is overage, or less of it.
-    Raises: LocalError: a reset is not in (state.at_ns, until_ns]; two grants have one id, or a balance has no grant.
+    Raises: LocalError: two resets are of one moment; two grants have one id, or a balance has no grant.
     """
-    resetting = frozenset(resets)
-    if any(not state.at_ns < moment <= until_ns for moment in resetting):
-        raise LocalError("a reset is after the beginning, and not after the end", field="resets")
+    resets = tuple(resets)
+    resetting = {one.at_ns: one for one in resets if state.at_ns < one.at_ns <= until_ns}
+    if len({one.at_ns for one in resets}) < len(resets):
+        raise LocalError("each reset has a moment of its own", field="resets")
     known = {one.id for one in grants}
     if len(known) < len(grants) or not state.balances.keys() <= known:
         raise LocalError("each grant has an id of its own, and each balance is of a grant", field="grants")
@@ -188,13 +230,13 @@ def run(
     waiting = sorted((one for one in usages if state.at_ns <= one.at_ns < until_ns), key=itemgetter(0))
     changes = _changes(grants, state, until_ns)
     n = 0
-    for moment in sorted(changes.keys() | resetting):
+    for moment in sorted(changes.keys() | resetting.keys()):
         amount = 0
         while n < len(waiting) and waiting[n].at_ns < moment:
             amount += waiting[n].amount
             n += 1
         burning.burn(amount)
-        burning.turn(moment, changes.get(moment, ()), reset=moment in resetting, preserve=preserve_overage)
+        burning.turn(moment, changes.get(moment, ()), resetting.get(moment))
     burning.burn(sum(one.amount for one in waiting[n:]))
     return burning.state(until_ns)
 
@@ -216,6 +258,7 @@ class _Burning:
             *(state.forgiven, state.used),
         )
         self._ends = list(state.ends)
+        self._drops = list(state.drops)
 
     def burn(self, amount: int) -> None:
         """Usage of one stretch, and what is owed."""
@@ -224,15 +267,17 @@ class _Burning:
         while self._live and not self._balances[self._live[0]]:
             del self._live[0]
 
-    def turn(self, at_ns: int, changed: Sequence[Grant], *, reset: bool, preserve: bool) -> None:
+    def turn(self, at_ns: int, changed: Sequence[Grant], reset: ResetAt | None) -> None:
         """What happens at a moment: ends, recurrences, a reset, beginnings; then what is owed is taken."""
+        live = frozenset(self._balances)
         for grant in changed:
-            if grant.id in self._balances and grant.ends_ns <= at_ns:
-                self._end(grant, at_ns, 0)
-            elif grant.id in self._balances:
-                self._grant(grant, self._end(grant, at_ns, None))
-        if reset:
-            self._reset(preserve=preserve)
+            if grant.id in live and grant.ends_ns <= at_ns:
+                self._end(grant, at_ns, 0, "")
+            elif grant.id in live:
+                by = reset.id if reset is not None and _of(reset, grant.id) else ""
+                self._grant(grant, self._end(grant, at_ns, None, by))
+        if reset is not None:
+            self._reset(reset, live - {grant.id for grant in changed})
             self.burn(0)  # from what was rolled over, before anything new
         for grant in changed:
             if grant.effective_at_ns == at_ns < grant.ends_ns and grant.id not in self._balances:
@@ -251,9 +296,10 @@ class _Burning:
             forgiven=self._forgiven,
             used=self._used,
             ends=tuple(self._ends),
+            drops=tuple(self._drops),
         )
 
-    def _end(self, grant: Grant, at_ns: int, rolled: int | None) -> int:
+    def _end(self, grant: Grant, at_ns: int, rolled: int | None, reset: str) -> int:
         """Close the balance; what of it rolls over."""
         balance = self._balances.pop(grant.id)
         if grant.id in self._live:
@@ -263,7 +309,7 @@ class _Burning:
         forfeited = self._settled.get((grant.id, period), balance - rolled)
         self._forfeited += forfeited
         self._overage += forfeited - (balance - rolled)
-        self._ends.append(End(grant.id, period, at_ns, balance, forfeited))
+        self._ends.append(End(grant.id, period, at_ns, balance, forfeited, reset))
         return rolled
 
     def _grant(self, grant: Grant, rolled: int) -> None:
@@ -276,14 +322,20 @@ class _Burning:
         if balance and id not in self._live:
             insort(self._live, id, key=self._ranks.__getitem__)
 
-    def _reset(self, *, preserve: bool) -> None:
-        for id, balance in list(self._balances.items()):
-            rolled = self._grants[id].rolled_over(balance)
-            self._forfeited += balance - rolled
-            self._set(id, rolled)
-        if not preserve:
-            self._forgiven += self._overage
-            self._overage = 0
+    def _reset(self, reset: ResetAt, live: Iterable[str]) -> None:
+        for id in sorted(live, key=self._ranks.__getitem__):
+            if _of(reset, id):
+                self._set(id, self._end(self._grants[id], reset.at_ns, None, reset.id))
+                self._periods[id] += 1
+        if not reset.keep_overage:
+            forgiven = max(self._overage, 0) if reset.forgiven is None else reset.forgiven
+            self._forgiven += forgiven
+            self._overage -= forgiven
+            self._drops.append(Dropped(reset.id, forgiven))
+
+
+def _of(reset: ResetAt, grant: str) -> bool:
+    return reset.of is None or grant in reset.of
 
 
 def _changes(grants: Sequence[Grant], state: State, until_ns: int) -> dict[int, list[Grant]]:
@@ -301,6 +353,7 @@ def _changes(grants: Sequence[Grant], state: State, until_ns: int) -> dict[int, 
     return found
 
 
-def boundaries(grants: Sequence[Grant], state: State, until_ns: int) -> list[int]:
+def boundaries(grants: Sequence[Grant], state: State, until_ns: int, resets: Iterable[ResetAt] = ()) -> list[int]:
     """Between two neighbours of these it is enough to know the sum of what was used; the last is `until_ns`."""
-    return [state.at_ns, *sorted(one for one in _changes(grants, state, until_ns) if one < until_ns), until_ns]
+    moments = _changes(grants, state, until_ns).keys() | {one.at_ns for one in resets}
+    return [state.at_ns, *sorted(one for one in moments if state.at_ns < one < until_ns), until_ns]

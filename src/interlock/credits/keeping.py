@@ -1,10 +1,11 @@
 """What has to be written because time has passed: grants that come again, lapse, and are closed. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import chain
 
 from interlock.credits.book import Account, Lot, Standing
 from interlock.credits.burning import NEVER_NS
-from interlock.credits.records import Event, Expired, Lapsing, Recurred
+from interlock.credits.records import Event, Expired, Forgiven, Lapsing, Recurred
 from interlock.credits.usage import GRACE_NS, Reckoned
 
 NOTICES_NS = (60_000_000_000, 2_000_000_000, 0)
@@ -16,7 +17,9 @@ AGAIN_NS = 500_000_000
 
 def due_ns(account: Account, now_ns: int) -> int:
     """When something has to be written of the account."""
-    return min((_due_ns(one, lot, now_ns) for one in account.grants.values() for lot in one.lots), default=NEVER_NS)
+    ends = (_due_ns(one, lot, now_ns) for one in account.grants.values() for lot in one.lots)
+    resets = (_closes_ns(one.asked.cut_ns, now_ns) for one in account.resets.values() if one.forgiven is None)
+    return min(chain(ends, resets), default=NEVER_NS)
 
 
 def _due_ns(one: Standing, lot: Lot, now_ns: int) -> int:
@@ -26,9 +29,13 @@ def _due_ns(one: Standing, lot: Lot, now_ns: int) -> int:
         return lot.until_ns
     if (notice_ns := _next_notice_ns(lot)) is not None:
         return notice_ns
-    if lot is one.lots[-1] and _comes_again(one, lot):
+    if lot is one.lots[-1] and one.goes_on(lot):
         return lot.until_ns
-    return max(lot.until_ns + GRACE_NS, now_ns + AGAIN_NS)
+    return _closes_ns(lot.until_ns, now_ns)
+
+
+def _closes_ns(ended_ns: int, now_ns: int) -> int:
+    return max(ended_ns + GRACE_NS, now_ns + AGAIN_NS)
 
 
 def due(account: Account, reckoned: Reckoned | None, now_ns: int) -> Iterator[Event]:
@@ -37,15 +44,19 @@ def due(account: Account, reckoned: Reckoned | None, now_ns: int) -> Iterator[Ev
     Args:
         reckoned: of an account whose calls burn it.
     """
+    forfeited: dict[str, dict[int, int]] = {}
+    for end in reckoned.state.ends if reckoned is not None else ():
+        forfeited.setdefault(end.grant, {})[end.period] = end.forfeited
     for one in account.grants.values():
-        if one.lots and (lot := one.lots[-1]).until_ns <= now_ns and _comes_again(one, lot):
-            yield Recurred(
-                grant=one.granted.id, period=lot.period + 1, at_ns=lot.until_ns, amount_nanousd=one.grant.amount
-            )
+        if one.lots and (lot := one.lots[-1]).until_ns <= now_ns and one.goes_on(lot):
+            amount = one.next_amount(lot)
+            yield Recurred(grant=one.granted.id, period=lot.period + 1, at_ns=lot.until_ns, amount_nanousd=amount)
         elif one.granted.applies == "invoices":
             yield from _closed_at_once(one, now_ns)
         elif reckoned is not None:
-            yield from _lapsed(one, reckoned, now_ns)
+            yield from _lapsed(one, reckoned, forfeited.get(one.granted.id, {}), now_ns)
+    if reckoned is not None:
+        yield from _forgiven(account, reckoned)
 
 
 def _next_notice_ns(lot: Lot) -> int | None:
@@ -53,28 +64,31 @@ def _next_notice_ns(lot: Lot) -> int | None:
     return next((moment for moment in moments if lot.lapse is None or lot.lapsed_ns < moment), None)
 
 
-def _comes_again(one: Standing, lot: Lot) -> bool:
-    return one.grant.recurrence is not None and lot.until_ns < one.grant.ends_ns
-
-
 def _closed_at_once(one: Standing, now_ns: int) -> Iterator[Event]:
     """Only records burn it, so what is left at the end is known at the end."""
     lot = one.lots[0] if one.lots else None
     if lot is not None and lot.until_ns <= now_ns:
-        rolled = one.grant.rolled_over(lot.balance) if _comes_again(one, lot) else 0
+        rolled = one.grant.rolled_over(lot.balance) if one.goes_on(lot) else 0
         left = lot.balance - rolled
         yield Expired(grant=one.granted.id, period=lot.period, forfeited_nanousd=left, rolled_nanousd=rolled)
 
 
-def _lapsed(one: Standing, reckoned: Reckoned, now_ns: int) -> Iterator[Event]:
+def _lapsed(one: Standing, reckoned: Reckoned, forfeited: Mapping[int, int], now_ns: int) -> Iterator[Event]:
     id = one.granted.id
-    forfeited = {end.period: end.forfeited for end in reckoned.state.ends if end.grant == id}
     for lot in one.lots:
         if lot.period in forfeited and lot.until_ns <= reckoned.closed_ns:
-            yield Expired(grant=id, period=lot.period, forfeited_nanousd=forfeited[lot.period])
+            yield Expired(grant=id, period=lot.period, forfeited_nanousd=forfeited[lot.period], reset=lot.reset)
             return  # what follows burned after it: next time
         notice_ns = _next_notice_ns(lot)
         if notice_ns is not None and notice_ns <= now_ns:
             balance = reckoned.state.balances.get(id, 0)
-            left = balance - (one.grant.rolled_over(balance) if _comes_again(one, lot) else 0)
+            left = balance - (one.grant.rolled_over(balance) if one.goes_on(lot) else 0)
             yield Lapsing(grant=id, period=lot.period, left_nanousd=max(forfeited.get(lot.period, left), 0))
+
+
+def _forgiven(account: Account, reckoned: Reckoned) -> Iterator[Event]:
+    tenant, principal = account.owner
+    for drop in reckoned.state.drops:
+        reset = account.resets[drop.reset]
+        if reset.forgiven is None and reset.asked.cut_ns <= reckoned.closed_ns:
+            yield Forgiven(reset=drop.reset, tenant=tenant, principal=principal, nanousd=drop.forgiven)

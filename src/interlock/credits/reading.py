@@ -5,7 +5,7 @@ import re
 import msgspec
 
 from interlock.credits.book import grant_of
-from interlock.credits.records import Applies, Granted
+from interlock.credits.records import Anchor, Applies, Granted, Reset
 from interlock.errors import LocalError
 from interlock.identity import check_name, check_reason, check_tenant, duration_ns
 from interlock.instants import instant_ns
@@ -37,6 +37,19 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     note: str = ""
 
 
+class WantedReset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /v1/credits/TENANT/reset."""
+
+    id: str
+    """The caller's own name for it, by which a repeat is known."""
+    keep_overage: bool
+    anchor: Anchor
+    principal: str = ""
+    at: str = ""
+    """Empty: now."""
+    reason: str = ""
+
+
 def read_usd(text: str, field: str) -> int:
     """Nano-USD. Raises: LocalError.
 
@@ -61,8 +74,9 @@ def read_grant(wanted: Wanted, id: str, now_ns: int) -> Granted:
         raise LocalError(
             f"{wanted.rollover_min} is more than rollover_max, {wanted.rollover_max}", field="rollover_min"
         )
-    if high and not wanted.every:
-        raise LocalError("what rolls over is only asked when a grant comes again: set every", field="rollover_max")
+    if high and wanted.applies == "invoices" and not wanted.every:
+        rule = "what rolls over of credit for invoices is only asked when it comes again: set every"
+        raise LocalError(rule, field="rollover_max")
     if wanted.anchor and not wanted.every:
         raise LocalError("an anchor is of a grant that comes again: set every", field="anchor")
     if not 0 <= wanted.priority <= PRIORITY_MAX:
@@ -90,6 +104,24 @@ def read_grant(wanted: Wanted, id: str, now_ns: int) -> Granted:
     if grant.effective_at_ns >= grant.expires_at_ns:
         raise LocalError(f"{wanted.expires!r} is not after the grant is effective, nor after now", field="expires")
     return made
+
+
+def read_reset(tenant: str, wanted: WantedReset, now_ns: int) -> Reset:
+    """What is written, but for its cut. Raises: LocalError."""
+    asked_at_ns = _moment(wanted.at, "at")
+    if asked_at_ns is not None and asked_at_ns > now_ns:
+        raise LocalError(f"{wanted.at} has not come yet: leave it out, or ask again then", field="at")
+    return Reset(
+        id=check_name(wanted.id, "id"),
+        tenant=check_tenant(tenant),
+        principal=check_name(wanted.principal, "principal") if wanted.principal else "",
+        keep_overage=wanted.keep_overage,
+        anchor=wanted.anchor,
+        asked_at_ns=asked_at_ns,
+        at_ns=now_ns if asked_at_ns is None else asked_at_ns,
+        cut_ns=0,
+        reason=check_reason(wanted.reason),
+    )
 
 
 def _moment(text: str, field: str) -> int | None:

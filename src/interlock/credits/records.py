@@ -1,8 +1,8 @@
 """What stands in the stream `credits` of log.sqlite. The control process alone writes it; everything else is a fold.
 
 Record ids: `grant/ID`, `begin/TENANT/PRINCIPAL`, `void/ID`, `lapse/ID/PERIOD/N`, `end/ID/PERIOD`, `recur/ID/PERIOD`,
-`burn/ID`, `restore/ID`, and `correct/N`. A period is how often a grant has come again. Amounts are nano-USD, moments
-Unix ns.
+`burn/ID`, `restore/ID`, `reset/ID`, `forgive/ID` and `correct/N`. A period is how often a grant has come again or was
+reset. Amounts are nano-USD, moments Unix ns.
 """
 
 from typing import Literal, NamedTuple
@@ -12,6 +12,11 @@ import msgspec
 STREAM = "credits"
 Applies = Literal["usage", "invoices"]
 """usage: calls burn it as they are settled. invoices: it is taken from what an invoice comes to."""
+
+
+Anchor = Literal["keep", "now"]
+"""Of grants that come again, at a reset. keep: they do so when they would have. now: they do so at the reset, and at
+every so long after it."""
 
 
 class Owner(NamedTuple):
@@ -69,7 +74,36 @@ class Voided(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
 
 
-class Lapsing(msgspec.Struct, frozen=True, kw_only=True):
+class Reset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An account's usage period was ended by hand. Type `credit.reset`; right behind it stands a `credit.lapsing` that
+    names it for each grant that it is about."""
+
+    id: str
+    tenant: str
+    keep_overage: bool
+    anchor: Anchor
+    principal: str = ""
+    asked_at_ns: int | None = None
+    """The moment that was asked for; None: when it was written."""
+    at_ns: int
+    """That moment: the new anchor. Nothing has been booked since."""
+    cut_ns: int
+    """Calls that are dated before are of the period that ends: a moment after this was written, so that none is later
+    that was admitted without knowing of it."""
+    reason: str = ""
+
+
+class Forgiven(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How much of what was owed a reset has dropped, for good. Type `credit.forgiven`; written as `credit.expired` is,
+    0 too, unless the reset keeps what is owed."""
+
+    reset: str
+    tenant: str
+    nanousd: int
+    principal: str = ""
+
+
+class Lapsing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The most that a grant's period can still have left at its end. Type `credit.lapsing`; written some time before,
     shortly before and at the end, so that from then on no call is admitted against it, though nobody knows yet how much
     it is exactly; the last one stands."""
@@ -77,6 +111,8 @@ class Lapsing(msgspec.Struct, frozen=True, kw_only=True):
     grant: str
     period: int
     left_nanousd: int
+    reset: str = ""
+    """That reset ends the period, at its cut."""
 
 
 class Expired(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -88,6 +124,8 @@ class Expired(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     forfeited_nanousd: int
     """The balance less what rolls over."""
     rolled_nanousd: int = 0
+    reset: str = ""
+    """The reset that ended it; empty: the grant came again or was over."""
 
 
 class Recurred(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +135,7 @@ class Recurred(msgspec.Struct, frozen=True, kw_only=True):
     period: int
     at_ns: int
     amount_nanousd: int
+    """0: it was reset, and goes on with what was rolled over."""
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,12 +181,14 @@ class Corrected(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     principal: str = ""
 
 
-Event = Granted | Begun | Voided | Lapsing | Expired | Recurred | Burned | Restored | Corrected
+Event = Granted | Begun | Voided | Reset | Forgiven | Lapsing | Expired | Recurred | Burned | Restored | Corrected
 
 TYPES: dict[str, type[Event]] = {
     "credit.granted": Granted,
     "credit.begun": Begun,
     "credit.voided": Voided,
+    "credit.reset": Reset,
+    "credit.forgiven": Forgiven,
     "credit.lapsing": Lapsing,
     "credit.expired": Expired,
     "credit.recurred": Recurred,

@@ -11,9 +11,9 @@ import msgspec
 
 from interlock.clock import Clock
 from interlock.credits import keeping
-from interlock.credits.book import Account, Book, Lot, Standing
-from interlock.credits.burning import NEVER_NS, collect, ranked
-from interlock.credits.reading import Wanted, read_grant
+from interlock.credits.book import VOID_NS, Account, Book, Lot, Resetting, Standing
+from interlock.credits.burning import NEVER_NS, State, collect, ranked
+from interlock.credits.reading import Wanted, WantedReset, read_grant, read_reset
 from interlock.credits.records import (
     NAMES,
     STREAM,
@@ -22,14 +22,17 @@ from interlock.credits.records import (
     Corrected,
     Event,
     Expired,
+    Forgiven,
     Granted,
     Lapsing,
     Owner,
     Part,
     Recurred,
+    Reset,
     Restored,
     Voided,
 )
+from interlock.credits.resetting import check_moment, ending, same_ask
 from interlock.credits.usage import GRACE_NS, Reckoned, Reckoner
 from interlock.errors import InterlockError, LocalError
 from interlock.identity import check_name, check_reason, check_tenant
@@ -40,8 +43,8 @@ GRANTS_MAX = 100_000
 """Ever, of all accounts: every worker holds them all (about 1 KB each)."""
 ACCOUNTS_MAX = 10_000
 """Each has a row on the page of limits, which has 16,384."""
-VOID_NS = 1_000_000_000
-"""Longer than it takes to write that a grant is voided, and to date a call that was admitted until then."""
+RESETS_MAX = 100_000
+"""Ever, of all accounts."""
 GRANTS_OF_ONE_MAX = 10_000
 """Of one account: each of its changes is reckoned from all of them."""
 CORRECT_NS = 10_000_000_000
@@ -135,6 +138,46 @@ class Credits:
             await self._write([Voided(grant=id, at_ns=now_ns + VOID_NS, left_nanousd=left, reason=reason)])
             await self._look()
             return one, True
+
+    async def reset(self, tenant: str, wanted: WantedReset) -> tuple[Resetting, State, bool]:
+        """End an account's usage period: what its grants have left rolls over, or is forfeited.
+
+        Every call that is admitted after this returns is held to what rolled over; calls that run burn what was there
+        when they were admitted. The same id with the same content changes nothing.
+        Returns: the reset, where the account stands (at the cut, if that is to come), whether it is new.
+        Raises: LocalError: a field is wrong, the moment is before what has been booked; `conflict`: the id stands with
+            other content; `not_found`: calls burn no such account. TransientError `busy`: see `check_moment`.
+        """
+        asked = read_reset(tenant, wanted, self._clock.now_ns())
+        owner = Owner(asked.tenant, asked.principal)
+        async with self._turn:
+            await self._look()
+            known = self.book.resets.get(asked.id)
+            if known is not None and not same_ask(known.asked, asked):
+                raise LocalError(f"reset {asked.id!r} stands with other content", code="conflict", field="id")
+            account = self.book.accounts.get(owner)
+            if account is None or account.begin_ns is None:
+                raise LocalError(f"{owner.name} has no credit that calls burn", code="not_found", field="tenant")
+            if known is None:
+                await self._write(await self._ending(account, asked))
+            reset = self.book.resets[asked.id]
+            await self._fold()
+            until_ns = max(reset.asked.cut_ns, self._clock.now_ns())
+            reckoned = await asyncio.to_thread(self._reckoner.reckon, account, until_ns)
+            return reset, reckoned.state, known is None
+
+    async def _ending(self, account: Account, asked: Reset) -> list[Event]:
+        """What a reset writes."""
+        if len(self.book.resets) >= RESETS_MAX:
+            raise LocalError(f"the log holds {RESETS_MAX} resets, and that is the limit", field="id")
+        await self._fold()
+        since_ns = asked.at_ns if asked.asked_at_ns is None else asked.asked_at_ns
+        last_ns = await asyncio.to_thread(self._reckoner.last_ns, account.owner, since_ns)
+        now_ns = self._clock.now_ns()
+        asked = msgspec.structs.replace(asked, cut_ns=now_ns + VOID_NS)
+        check_moment(account, asked, last_ns, now_ns)
+        reckoned = await asyncio.to_thread(self._reckoner.reckon, account, now_ns)
+        return list(ending(account, asked, reckoned.state))
 
     async def burn(self, tenant: str, nanousd: int, id: str) -> Burned:
         """Take at most so much of the tenant's credit for invoices, once for each id; the same again is answered as it
@@ -279,6 +322,10 @@ def record_id(event: Event, seq: int) -> str:
             return f"begin/{event.tenant}/{event.principal}"
         case Voided():
             return f"void/{event.grant}"
+        case Reset():
+            return f"reset/{event.id}"
+        case Forgiven():
+            return f"forgive/{event.reset}"
         case Lapsing():
             return f"lapse/{event.grant}/{event.period}/{seq + 1}"
         case Expired():

@@ -32,6 +32,10 @@ class Spending(Protocol):
         """When the oldest attempt of the tenant that is still open was opened."""
         ...
 
+    def last_ns(self, tenant: str, principal: str, since_ns: int) -> int | None:
+        """When the newest entry since then is dated, of the tenant's or the principal's; None: there is none."""
+        ...
+
     def callers(self, since_ns: int, columns: Sequence[str]) -> list[tuple[str, ...]]:
         """Who called since then, by these columns."""
         ...
@@ -73,6 +77,10 @@ class Reckoner:
         """Tenants that called since then."""
         return frozenset(name for (name,) in self._spending.callers(since_ns, ["tenant"]))
 
+    def last_ns(self, owner: Owner, since_ns: int) -> int | None:
+        """When the account's newest call since then was admitted; None: none was."""
+        return self._spending.last_ns(owner.tenant, owner.principal, since_ns)
+
     def reckon(self, account: Account, now_ns: int) -> Reckoned:
         """Burn all that was settled by now. Only of an account that has begun."""
         assert account.begin_ns is not None, account.owner
@@ -84,7 +92,8 @@ class Reckoner:
         first_ns = now_ns if first_ns is None else first_ns
         kept_ns = min(now_ns - KEEP_NS, first_ns)
         usages, cost, metered = [], 0, 0
-        bounds = boundaries(grants, start, now_ns)
+        resets = account.resets_at()
+        bounds = boundaries(grants, start, now_ns, resets)
         for begin_ns, end_ns in pairwise([max(bound, account.begin_ns) for bound in bounds]):
             if begin_ns >= end_ns:
                 continue
@@ -93,7 +102,7 @@ class Reckoner:
             cost, metered = cost + spent[0], metered + spent[1]
         kept = self._kept.setdefault(account.owner, _Kept())
         kept.until_ns = max(kept.until_ns, kept_ns)
-        state = run(grants, start, usages, now_ns, settled=settled)
+        state = run(grants, start, usages, now_ns, resets=resets, settled=settled)
         return Reckoned(state, cost, metered, _closed_ns(first_ns, now_ns))
 
     def _stretch(self, owner: Owner, begin_ns: int, end_ns: int, kept_ns: int) -> tuple[int, int]:

@@ -190,7 +190,7 @@ def _sessions(db: sqlite3.Connection, by: Sequence[str], window: Window) -> Mapp
     source = f"entries, {_TOOLS}" if "tool" in by else "entries"
     rows = db.execute(
         f"SELECT {listed}count(DISTINCT tenant || char(10) || session) "  # noqa: S608 - names from our own tables
-        f"FROM {source} WHERE {where} AND session != '' {grouping}",
+        f"FROM {source} WHERE {where} AND session != '' AND state != 'adjusting' {grouping}",
         parameters,
     )
     return {tuple(row[:-1]): row[-1] for row in rows}

@@ -131,6 +131,11 @@ class Adjusted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     deployment: str = ""
     provider: str = ""
     model: str = ""
+    team: str = ""
+    """With `principal` and `session`: of an entry of its own, whose it is a part of. Empty: nobody's by name (bills
+    booked before these were kept; more than are named; a difference that is tied to no call of ours)."""
+    principal: str = ""
+    session: str = ""
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

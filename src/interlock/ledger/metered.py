@@ -45,6 +45,9 @@ class Metered(NamedTuple):
     """That `amount_nanousd` was reckoned with."""
     adjusted: Adjusted | None
     """Of an adjustment that is an entry of its own."""
+    team: str = ""
+    principal: str = ""
+    session: str = ""
 
 
 def metered(db: sqlite3.Connection, providers: Collection[str], window: Window) -> Iterator[Metered]:
@@ -54,7 +57,8 @@ def metered(db: sqlite3.Connection, providers: Collection[str], window: Window) 
     prices = PriceBooks(db)
     rows = db.execute(
         "SELECT e.request_id, e.attempt, e.at_ns, coalesce(e.settled_at_ns, 0), e.state, e.tenant, e.deployment, "  # noqa: S608 - where has no values
-        "e.provider, e.model, e.upstream_model, e.outcome, e.source, e.usage, e.amount_nanousd, e.policy, "
+        "e.provider, e.model, e.upstream_model, e.outcome, e.source, e.team, e.principal, e.session, e.usage, "
+        "e.amount_nanousd, e.policy, "
         "iif(e.state = 'adjusting', "
         f"(SELECT payload FROM records WHERE request_id = e.request_id AND type = '{ADJUSTED}' "
         "ORDER BY seq DESC LIMIT 1), NULL) "
@@ -63,11 +67,11 @@ def metered(db: sqlite3.Connection, providers: Collection[str], window: Window) 
         [*parameters, *providers],
     )
     while batch := rows.fetchmany(BATCH):
-        for *plain, usage, amount, policy, adjustment in batch:
+        for *plain, team, principal, session, usage, amount, policy, adjustment in batch:
             change = msgspec.json.decode(adjustment, type=Adjusted) if adjustment else None
             price = None if change else prices.price(policy, plain[6])[0]
             used = msgspec.json.decode(usage, type=dict[str, int])
-            yield Metered._make((*plain, used, amount, price, change))
+            yield Metered._make((*plain, used, amount, price, change, team, principal, session))
 
 
 def shares(usage: dict[str, int], price: Price | None, amount_nanousd: int | None) -> list[tuple[str, int, int, int]]:

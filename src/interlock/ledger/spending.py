@@ -28,3 +28,17 @@ def first_open_ns(db: sqlite3.Connection, tenant: str) -> int | None:
     """When the oldest attempt of the tenant's that is still open was opened; None: none is open."""
     row = db.execute("SELECT min(at_ns) FROM entries WHERE tenant = ? AND state = 'open'", (tenant,)).fetchone()
     return None if row[0] is None else int(row[0])
+
+
+def last_ns(db: sqlite3.Connection, tenant: str, principal: str, since_ns: int) -> int | None:
+    """When the newest entry since then is dated; None: there is none.
+
+    Args:
+        principal: empty: any of the tenant's.
+    """
+    named = " AND principal = ?" if principal else ""
+    row = db.execute(
+        f"SELECT max(at_ns) FROM entries WHERE tenant = ? AND at_ns >= ?{named}",  # noqa: S608 - our own names
+        (tenant, since_ns, *([principal] if principal else [])),
+    ).fetchone()
+    return None if row[0] is None else int(row[0])

@@ -155,6 +155,11 @@ class Ledger:
         with self._store.read() as db:
             return spending.first_open_ns(db, tenant)
 
+    def last_ns(self, tenant: str, principal: str, since_ns: int) -> int | None:
+        """When the newest entry since then is dated. See `spending.last_ns`."""
+        with self._store.read() as db:
+            return spending.last_ns(db, tenant, principal, since_ns)
+
     def spent(self, since_ns: int, until_ns: int, columns: Sequence[str]) -> list[Spent]:
         """What was used then, by callers. See `past.spent`."""
         with self._store.read() as db:

@@ -11,16 +11,17 @@ from dataclasses import dataclass, field
 from interlock.errors import LocalError
 from interlock.instants import rfc3339
 from interlock.ledger import KINDS, REQUESTS, Metered, shares
+from interlock.reconciling.dividing import NOBODY, Group, Share, Whose
 from interlock.reconciling.names import Name
 from interlock.units import TOKENS_PER_PRICE
 
 Bucket = tuple[int, int]
 """Start and end, exclusive, in nanoseconds."""
-Group = tuple[str, str, str]
-"""Tenant, deployment and provider: who a part of a difference is booked to."""
-
 USAGE_KINDS = frozenset((*KINDS, REQUESTS, ""))
 UNSURE_MAX = 200_000
+NAMED_MAX = 200_000
+"""Sums of sessions that are kept of a comparison, one for each bucket, model and kind; and as many of principals. What
+comes later is kept of the principal without the session, then of the group alone."""
 UNSURE = frozenset(("estimated", "counted"))
 """Sources of figures that no provider told."""
 
@@ -62,7 +63,7 @@ class Buckets:
 
 _FIGURES = (
     *("quantity", "nanousd", "numerator", "metered", "metered_numerator"),
-    *("unsure", "unpriced", "adjustments"),
+    *("unsure", "unpriced"),
 )
 
 
@@ -82,19 +83,21 @@ class Sum:
     """Of `quantity`, what is of such attempts."""
     unpriced: int = 0
     """Attempts without an amount."""
-    adjustments: int = 0
-    """Entries of earlier bills, each in whole nano-dollars."""
-    groups: dict[Group, list[int]] = field(default_factory=dict)
-    """Quantity and nano-USD of each."""
+    adjustments: set[tuple[str, str]] = field(default_factory=set)
+    """Statements and rows of earlier bills that were booked, each in whole nano-dollars."""
+    groups: dict[Share, list[int]] = field(default_factory=dict)
+    """Metered: quantity and nano-USD of each."""
+    held: dict[Share, list[int]] = field(default_factory=dict)
+    """The same of what earlier bills changed."""
 
     def add(self, other: "Sum") -> None:
         """Take another in."""
         for name in _FIGURES:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for group, (quantity, nanousd) in other.groups.items():
-            mine = self.groups.setdefault(group, [0, 0])
-            mine[0] += quantity
-            mine[1] += nanousd
+        self.adjustments |= other.adjustments
+        for mine, theirs in ((self.groups, other.groups), (self.held, other.held)):
+            for share, (quantity, nanousd) in theirs.items():
+                _count(mine, share, quantity, nanousd)
 
 
 Key = tuple[Bucket, Name, str]
@@ -115,6 +118,7 @@ class Books:
         """Where a call ended after the bucket in which it was opened."""
         self.calls: dict[Name, int] = {}
         self._unsure = 0
+        self._named = 0
 
     def add(self, entry: Metered) -> None:
         """Take one entry in. Raises: LocalError: too many that are not sure."""
@@ -142,7 +146,8 @@ class Books:
 
     def _attempt(self, entry: Metered, usage: dict[str, int], amount_nanousd: int | None, sign: int) -> None:
         bucket, name = self._buckets.of(entry.at_ns), (entry.model, entry.upstream_model)
-        group, unsure = (entry.tenant, entry.deployment, entry.provider), entry.source in UNSURE
+        group, unsure = Group(entry.tenant, entry.deployment, entry.provider), entry.source in UNSURE
+        share = (group, Whose(entry.team, entry.principal, entry.session))
         unpriced = amount_nanousd is None
         parts = shares(usage, entry.price, amount_nanousd)
         if parts:
@@ -157,9 +162,24 @@ class Books:
                 mine.metered_numerator += sign * numerator
             mine.unsure += sign * unsure * quantity
             mine.unpriced += sign * (unpriced and kind != REQUESTS)
-            who = mine.groups.setdefault(group, [0, 0])
-            who[0] += sign * quantity
-            who[1] += sign * nanousd
+            if (figures := mine.groups.get(share)) is None:
+                figures = mine.groups.setdefault(self._share(mine, share), [0, 0])
+            figures[0] += sign * quantity
+            figures[1] += sign * nanousd
+
+    def _share(self, mine: Sum, share: Share) -> Share:
+        """Under whom it is kept that has no sum yet; the same for the same entry, whatever came in between."""
+        group, whose = share
+        if self._named < NAMED_MAX:
+            self._named += 1
+            return share
+        by_principal = (group, Whose(whose.team, whose.principal))
+        if by_principal in mine.groups:
+            return by_principal
+        if self._named < 2 * NAMED_MAX:
+            self._named += 1
+            return by_principal
+        return group, NOBODY
 
     def _adjustment(self, entry: Metered, bucket: Bucket) -> None:
         change = entry.adjusted
@@ -172,13 +192,18 @@ class Books:
         mine.quantity += quantity
         mine.nanousd += nanousd
         mine.numerator += nanousd * TOKENS_PER_PRICE
-        mine.adjustments += 1
-        who = mine.groups.setdefault((entry.tenant, entry.deployment, entry.provider), [0, 0])
-        who[0] += quantity
-        who[1] += nanousd
+        mine.adjustments.add((change.statement, change.row))
+        whose = Whose(change.team, change.principal, change.session)
+        _count(mine.held, (Group(entry.tenant, entry.deployment, entry.provider), whose), quantity, nanousd)
 
     def _at(self, bucket: Bucket, name: Name, kind: str) -> Sum:
         return self.sums.setdefault((bucket, name, kind), Sum())
+
+
+def _count(sums: dict[Share, list[int]], share: Share, quantity: int, nanousd: int) -> None:
+    mine = sums.setdefault(share, [0, 0])
+    mine[0] += quantity
+    mine[1] += nanousd
 
 
 def _shown(bucket: Bucket) -> str:

@@ -144,8 +144,8 @@ class Comparison:
         if ours.unpriced:
             return half_even(billed) == ours.nanousd and billed != 0
         exact = Fraction(ours.numerator, TOKENS_PER_PRICE)
-        # Each of their rows is rounded by itself, and each of our adjustments to the nano.
-        within = max(theirs.priced, 1) * self._ulp / 2 + Fraction(ours.adjustments, 2)
+        # Each of their rows is rounded by itself, and each row of a bill that we booked to the nano.
+        within = max(theirs.priced, 1) * self._ulp / 2 + Fraction(len(ours.adjustments), 2)
         return abs(billed - exact) <= within and theirs.priced > 0
 
     # why

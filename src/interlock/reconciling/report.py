@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from interlock.identity import UNATTRIBUTED
 from interlock.instants import rfc3339
 from interlock.ledger import Adjusted
 from interlock.reconciling.figures import decimal_text
@@ -109,6 +110,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """In all."""
         return self.attempts_nanousd + sum(change.amount_nanousd or 0 for change in self.changes if change.tenant)
 
+    @property
+    def unnamed_nanousd(self) -> int:
+        """Of it, what tenants' entries come to that name no team, principal or session; not those of UNATTRIBUTED."""
+        tenants = (one for one in self.changes if one.tenant not in ("", UNATTRIBUTED))
+        return sum(one.amount_nanousd or 0 for one in tenants if not (one.team or one.principal or one.session))
+
     def tenants(self) -> dict[str, int]:
         """By tenant, what entries of their own come to."""
         sums: Counter[str] = Counter()
@@ -181,6 +188,7 @@ def to_api(report: Report) -> dict[str, Any]:
             "entries": len(plan.changes) - plan.attempts,
             "attempts_nanousd": str(plan.attempts_nanousd),
             "nanousd": str(plan.nanousd),
+            "unnamed_nanousd": str(plan.unnamed_nanousd),
             "tenants": {tenant: str(nanousd) for tenant, nanousd in plan.tenants().items()},
         },
     }

@@ -1,8 +1,8 @@
 """What has to be booked so that the books say what the bill says: figures of lost calls, entries for the rest. Pure.
 
 First the calls whose figures nobody saw: the bill's quantity less what is sure is spread over them by their estimates.
-Then, row by row, what still differs becomes adjusting entries, spread by cost over those who used the model then; what
-nobody here used goes to the tenant UNATTRIBUTED. Every spread is by largest remainder, so parts sum to the difference.
+Then, row by row, what still differs becomes adjusting entries, divided by cost among those who used the model then
+(`dividing`); what nobody here used goes to the tenant UNATTRIBUTED.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,8 @@ from typing import NamedTuple
 from interlock.identity import UNATTRIBUTED
 from interlock.instants import rfc3339
 from interlock.ledger import PARENTS, REQUESTS, Adjusted, Metered, price
-from interlock.reconciling.books import Bucket, Group, Sum
+from interlock.reconciling.books import Bucket, Sum
+from interlock.reconciling.dividing import NOBODY, Group, Share, changed, most_of
 from interlock.reconciling.figures import half_even
 from interlock.reconciling.matching import Comparison
 from interlock.reconciling.report import Plan, Row
@@ -166,9 +167,10 @@ def _entries(found: Comparison, statement: str, head: int) -> list[Adjusted]:
             nanousd = _at_our_price(found, row, ours, quantity)
         if not quantity and not nanousd:
             continue
-        groups = _groups(found, key, ours or Sum(), booked or Sum(), near)
-        for group, part, money in _parts(quantity, nanousd, groups):
-            entries.append(_entry(found, row, group, part, money, statement, head))
+        weights = _weights(found, key, ours or Sum(), booked or Sum(), near)
+        held = _Held(ours or Sum(), booked or ours or Sum())
+        for share, part, money in _parts(quantity, nanousd, weights, held, most_of(len(found.rows))):
+            entries.append(_entry(found, row, share, part, money, statement, head))
     return entries
 
 
@@ -180,41 +182,54 @@ def _at_our_price(found: Comparison, row: Row, ours: Sum, quantity: int) -> int 
     return None if unit is None else half_even(quantity * unit)
 
 
-def _groups(
+class _Held(NamedTuple):
+    """What earlier bills changed of a row, by measure."""
+
+    quantities: Sum
+    amounts: Sum
+
+
+def _weights(
     found: Comparison,
     key: Key,
     ours: Sum,
     booked: Sum,
     near: Mapping[tuple[Bucket, str], Sum],
-) -> dict[Group, list[int]]:
-    """Who a difference is spread over: those with this kind then, else with this model then (`near`), else
+) -> dict[Share, list[int]]:
+    """Who a difference is divided among: those with this kind then, else with this model then (`near`), else
     UNATTRIBUTED."""
     bucket, model, _ = key
-    groups = booked.groups or ours.groups
+    groups = _used(booked) or _used(ours)
     if not groups and model:
-        groups = near.get((bucket, model), Sum()).groups
-    groups = {group: figures for group, figures in groups.items() if any(figures)}
-    return groups or {(UNATTRIBUTED, "", found.statement.providers[0]): [0, 0]}
+        groups = _used(near.get((bucket, model), Sum()))
+    return groups or {(Group(UNATTRIBUTED, "", found.statement.providers[0]), NOBODY): [0, 0]}
+
+
+def _used(one: Sum) -> dict[Share, list[int]]:
+    return {share: figures for share, figures in one.groups.items() if any(figures)}
 
 
 def _parts(
-    quantity: int, nanousd: int | None, groups: Mapping[Group, list[int]]
-) -> list[tuple[Group, int, int | None]]:
+    quantity: int, nanousd: int | None, weights: Mapping[Share, list[int]], held: _Held, most: int
+) -> list[tuple[Share, int, int | None]]:
     """The quantity by their quantities, the money by their cost (by quantity, where nothing has a cost)."""
-    names = sorted(groups)
-    counts = [max(groups[name][0], 0) for name in names]
-    costs = [max(groups[name][1], 0) for name in names]
-    parts = spread(quantity, counts if any(counts) else costs)
-    money = [None] * len(names) if nanousd is None else spread(nanousd, costs if any(costs) else counts)
-    return [one for one in zip(names, parts, money, strict=True) if one[1] or one[2]]
+    counts = {share: max(figures[0], 0) for share, figures in weights.items()}
+    costs = {share: max(figures[1], 0) for share, figures in weights.items()}
+    stands = {share: figures[0] for share, figures in held.quantities.held.items()}
+    parts = changed(quantity, counts if any(counts.values()) else costs, stands, most)
+    stands = {share: figures[1] for share, figures in held.amounts.held.items()}
+    money = changed(nanousd or 0, costs if any(costs.values()) else counts, stands, most)
+    shares = sorted(parts.keys() | money.keys())
+    return [(share, parts.get(share, 0), None if nanousd is None else money.get(share, 0)) for share in shares]
 
 
 def _entry(
-    found: Comparison, row: Row, group: Group, quantity: int, nanousd: int | None, statement: str, head: int
+    found: Comparison, row: Row, share: Share, quantity: int, nanousd: int | None, statement: str, head: int
 ) -> Adjusted:
+    group, whose = share
     bucket = (row.starts_ns, row.ends_ns)
     told = shown(bucket, row.model, row.kind)
-    name = "\n".join((statement, str(head), told, str(row.ends_ns), *group))
+    name = "\n".join((statement, str(head), told, str(row.ends_ns), *group, *whose))
     return Adjusted(
         request_id=f"adj_{sha256(name.encode()).hexdigest()[:32]}",
         attempt=1,
@@ -225,10 +240,13 @@ def _entry(
         period_end_ns=row.ends_ns,
         usage={row.kind: quantity} if row.kind else {},
         amount_nanousd=nanousd,
-        tenant=group[0],
-        deployment=group[1],
-        provider=group[2],
+        tenant=group.tenant,
+        deployment=group.deployment,
+        provider=group.provider,
         model=row.model,
+        team=whose.team,
+        principal=whose.principal,
+        session=whose.session,
     )
 
 
