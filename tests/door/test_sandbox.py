@@ -301,6 +301,23 @@ def kill_a_door(directory: Path) -> None:
     asyncio.run(asyncio.wait_for(until(lambda: sleepers("322.5") == 0), DEADLINE_S))
 
 
+def test_all_that_are_wanted_first_have_their_limits(tmp_path: Path) -> None:
+    """A client's first list starts every server at once, before anybody has looked what this machine offers."""
+
+    async def main() -> None:
+        sandboxes = Sandboxes(tmp_path)
+
+        async def held() -> bool:
+            async with running(sandboxes, "cat") as program:
+                return program._group is not None
+
+        async with asyncio.TaskGroup() as tasks:
+            found = [tasks.create_task(held()) for _ in range(8)]
+        assert {one.result() for one in found} == {Sandboxes(tmp_path)._look().cgroups is not None}
+
+    run(main)
+
+
 def test_as_another_user_than_root() -> None:
     """Without control groups all of it is looked at, and each process held by the kernel."""
 

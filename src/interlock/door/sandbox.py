@@ -34,6 +34,7 @@ class Sandboxes:
         """`hidden`: the data directory: no server's `read` may show it."""
         self._hidden = hidden
         self._found: Host | None = None
+        self._looking = asyncio.Lock()
         self._uids = set[int]()
 
     async def start(self, server: ToolServer) -> Program:
@@ -41,8 +42,9 @@ class Sandboxes:
 
         Raises: HandsUnavailable: no sandbox can be had here. LocalError: `read` shows what is hidden, or is not there.
         """
-        if self._found is None:
-            self._found = await asyncio.to_thread(self._look)
+        async with self._looking:  # the first call of a client wants all servers at once
+            if self._found is None:
+                self._found = await asyncio.to_thread(self._look)
         found, uid = self._found, self._uid()
         group: Group | None = None
         try:

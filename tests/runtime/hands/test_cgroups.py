@@ -1,10 +1,14 @@
 """Control groups: the machine's own, and hierarchies of version 2 as files where the machine has none."""
 
+import contextlib
+import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from interlock.runtime.hands import cgroups
 from interlock.runtime.hands.cgroups import Cgroups, Usage
 from interlock.runtime.hands.resources import Resources
 
@@ -77,10 +81,58 @@ def test_without_controllers_it_says_which(tmp_path: Path) -> None:
 
 def test_a_leaf_of_ours_uses_the_group_above(tmp_path: Path) -> None:
     files = Files(tmp_path, group="/unit/interlock", enabled="")
-    (files.own.parent / "cgroup.subtree_control").write_text("cpu memory pids\n")
+    for name in ("cgroup.controllers", "cgroup.subtree_control"):
+        (files.own.parent / name).write_text("cpu memory pids\n")
     with pytest.raises(OSError, match="No such file"):  # nobody makes a group's files here: it was tried there
         Cgroups.find(files.proc)
     assert [path.name for path in files.own.parent.iterdir() if path.is_dir()] == ["interlock"]
+
+
+def test_we_move_into_a_leaf_whoever_ends_or_is_started_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = Files(tmp_path, enabled="")
+    here, children, moved, write = ["2", "3"], {"3": "4"}, list[str](), cgroups._write
+
+    def kernel(path: Path, text: str) -> None:
+        if path.name != "cgroup.procs":
+            if here:
+                raise OSError(errno.EBUSY, "processes are in it")
+            write(path, text)
+            return
+        here.remove(text)
+        here.extend(children.pop(text, ""))  # forked before its parent was moved
+        (files.own / "cgroup.procs").write_text("\n".join(here))
+        if text == "2":
+            raise ProcessLookupError(errno.ESRCH, "it has ended")
+        moved.append(text)
+
+    (files.own / "cgroup.procs").write_text("2\n3\n")
+    monkeypatch.setattr(cgroups, "_write", kernel)
+    assert cgroups._delegated(files.own) == files.own
+    assert (files.own / "cgroup.subtree_control").read_text().split() == ["+cpu", "+memory", "+pids"]
+    assert moved == ["3", "4"]
+
+
+def test_who_was_moved_by_another_waits_for_nobody(tmp_path: Path) -> None:
+    """The other one has not given the controllers away yet: a leaf's own list is still empty."""
+    files = Files(tmp_path, group="/unit/interlock", enabled="")
+    (files.own / "cgroup.controllers").write_text("")
+    (files.own.parent / "cgroup.controllers").write_text("cpu memory pids\n")
+    (files.own.parent / "cgroup.subtree_control").write_text("")
+    assert cgroups._delegated(files.own) == files.own.parent
+    assert "memory" in (files.own.parent / "cgroup.subtree_control").read_text()
+
+
+def test_several_of_one_process_look_at_once() -> None:
+    def look(_: int) -> bool:
+        with contextlib.suppress(OSError):
+            return bool(Cgroups.find().own)
+        return False
+
+    here = look(0)
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(look, range(64))) == [here] * 64
 
 
 def test_what_dead_processes_left_is_cleared(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ Source: Linux, Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst.
 import contextlib
 import errno
 import os
+import secrets
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ PERIOD_US = 100_000
 OWN_PROCESSES = 2
 """Beside the sandbox's: bwrap outside and bwrap as its first process."""
 _NEEDED = ("memory", "pids", "cpu")
-_LEAF = "interlock"
+_LEAF, _MOVES = "interlock", 100
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -127,7 +128,7 @@ class Cgroups:
         found = cls(own, versions)
         for path in dict.fromkeys(own.values()):
             _sweep(path)
-        probe = found.make("probe")
+        probe = found.make(f"probe-{secrets.token_hex(8)}")  # several of one process may look at once
         try:
             probe.limit(Resources())
         finally:
@@ -177,22 +178,25 @@ def _delegated(own: Path) -> Path:
 
     Version 2 gives controllers to the children of a group only if no process is in the group itself.
     """
+    if own.name == _LEAF:  # another process of ours moved us, and is perhaps not done yet
+        own = own.parent
     wanted = {name for name in _NEEDED if name in (own / "cgroup.controllers").read_text().split()}
-    if own.name == _LEAF and wanted <= set((own.parent / "cgroup.subtree_control").read_text().split()):
-        return own.parent
     if wanted <= set((own / "cgroup.subtree_control").read_text().split()):
         return own
     enable = " ".join(f"+{name}" for name in sorted(wanted))
-    try:
-        _write(own / "cgroup.subtree_control", enable)
-    except OSError as error:
-        if error.errno != errno.EBUSY:
-            raise
+    for _ in range(_MOVES):  # who forks meanwhile leaves a child behind
+        try:
+            _write(own / "cgroup.subtree_control", enable)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+        else:
+            return own
         (own / _LEAF).mkdir(exist_ok=True)
         for pid in (own / "cgroup.procs").read_text().split():
-            _write(own / _LEAF / "cgroup.procs", pid)
-        _write(own / "cgroup.subtree_control", enable)
-    return own
+            with contextlib.suppress(ProcessLookupError):  # it has ended
+                _write(own / _LEAF / "cgroup.procs", pid)
+    raise OSError(errno.EBUSY, f"processes are started in {own} without end")
 
 
 def _sweep(path: Path) -> None:
