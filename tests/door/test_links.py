@@ -2,11 +2,12 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from mcp import MCPError
 from tests.door.rogue import rogue
@@ -14,6 +15,7 @@ from tests.door.rogue import rogue
 from interlock.clock import SystemClock
 from interlock.credentials import Credential
 from interlock.door import links as module
+from interlock.door import transports
 from interlock.door.broker import Broker
 from interlock.door.link import Era, Link
 from interlock.door.links import Links
@@ -56,6 +58,20 @@ class Ear:
 
     async def asked(self, link: Link, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         raise MCPError(code=-32601, message="nobody")
+
+
+async def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Results, or errors, of all at once."""
+
+    async def done(one: Coroutine[Any, Any, Any]) -> Any:
+        try:
+            return await one
+        except InterlockError as error:
+            return error
+
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(done(one)) for one in work]
+    return [one.result() for one in running]
 
 
 def program(script: str, **more: Any) -> ToolServer:
@@ -120,7 +136,14 @@ def test_a_program_is_asked_and_ends_with_its_connection(tmp_path: Path) -> None
         ("hello()\nask()\nwhile os.fork() >= 0: pass", TransientError, "asked: it may have 16 processes"),
         ("hello()\nask()\nwhile True: os.write(2, bytes(1 << 16))", TransientError, "asked: it floods standard error"),
         ("hello()\nask()\ntime.sleep(60)", RemoteError, "did not answer in time"),
-        ("hello()\nwhile True: print('no json', flush=True)", InterlockError, "tool server p"),
+        *(
+            (
+                f"hello()\nask()\nwhile True: os.write(1, {line!r} * 1000)",
+                TransientError,
+                "asked: it sends more than 500",
+            )
+            for line in (b"no json\n", b"\n", b'{"jsonrpc":"2.0","id":99,"result":{}}\n')
+        ),
     ],
     ids=[
         "dies at once",
@@ -132,6 +155,8 @@ def test_a_program_is_asked_and_ends_with_its_connection(tmp_path: Path) -> None
         "complains",
         "hangs",
         "babbles",
+        "says nothing often",
+        "answers what nobody asked",
     ],
 )
 def test_a_program_that_misbehaves_is_an_error_of_its_own(
@@ -140,10 +165,76 @@ def test_a_program_that_misbehaves_is_an_error_of_its_own(
     async def main() -> None:
         async with house(tmp_path) as links:
             with pytest.raises(error, match=words):
-                link = await kept(links, program(script, timeout_s=2.0))
+                link = await kept(links, program(script, timeout_s=2.0 if "did not answer" in words else 60.0))
                 await link.request("tools/call", {"name": "x"})
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+class Slow(Ear):
+    """A client that takes its time."""
+
+    async def notified(self, link: Link, method: str, params: Mapping[str, Any]) -> None:
+        await super().notified(link, method, params)
+        await asyncio.Event().wait()
+
+    async def asked(self, link: Link, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+
+def test_what_waits_for_a_slow_client_is_bounded(tmp_path: Path) -> None:
+    talks = "for n in range(200): say(method='notifications/message', params={'level': 'info', 'data': n})\n"
+    asks = "for n in range(COUNT): say(id=n, method='sampling/createMessage', params={})\n"
+    drops = "for n in range(50): say(method='notifications/cancelled', params={'requestId': n})\n"
+    answers = "say(id=m['id'], result={})\n"
+
+    async def main() -> None:
+        async with house(tmp_path) as links:
+            fine = asks.replace("COUNT", "16") + drops + asks.replace("COUNT", "16")
+            ear = Slow()
+            link = await kept(links, program("hello()\nm = ask()\n" + talks + fine + answers + "ask()"), ear=ear)
+            assert await link.request("tools/call", {"name": "x"}) == {}
+            assert [params["data"] for method, params in ear.notices if "cancelled" not in method] == list(range(64))
+        for too_much in (asks.replace("COUNT", "17"), asks.replace("COUNT", "1") * 2):
+            async with house(tmp_path) as links:
+                link = await kept(links, program("hello()\nm = ask()\n" + too_much + "ask()\n" * 2), ear=Slow())
+                with pytest.raises(TransientError, match="asks more than 16 questions at once, or one twice"):
+                    await link.request("tools/call", {"name": "x"})
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_who_asks_a_program_that_reads_nothing_hears_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first request is under way, and fills all that lies between; the others cannot even be sent."""
+    monkeypatch.setattr(transports, "patience_s", lambda server: 0.5)
+
+    async def main() -> None:
+        async with house(tmp_path) as links:
+            link = await kept(links, program("hello()\ntime.sleep(1000)", timeout_s=1000.0))
+            told = await together(
+                *(link.request("tools/call", {"name": "x", "arguments": {"a": "x" * size}}) for size in (1 << 20, 1, 1))
+            )
+            assert ["does not read what it is sent" in str(error) for error in told] == [True] * 3
+            assert not link.live
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_a_connection_is_closed_whatever_its_handshake_waits_for(tmp_path: Path) -> None:
+    async def main() -> None:
+        silent = msgspec.structs.replace(program(""), command=("sleep", "1000"), timeout_s=1000.0)
+        async with house(tmp_path) as links:
+
+            async def closing() -> None:
+                while not any(link.opening for link in links._links.values()):
+                    await asyncio.sleep(0.01)
+                await links.forget({"p"})
+
+            told, _ = await together(kept(links, silent), closing())
+            assert isinstance(told, TransientError) and "its connection was closed" in str(told)
+
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def test_what_was_logged_and_told_holds_no_secret(tmp_path: Path) -> None:
@@ -210,6 +301,10 @@ def test_no_more_are_kept_than_may_be(tmp_path: Path, monkeypatch: pytest.Monkey
                 third.calls.append("busy")
                 with pytest.raises(LocalError, match="in use"):
                     await kept(links, server, who[3])
+                third.calls.clear()
+                same = await together(*(kept(links, server, who[3]) for _ in range(3)))
+                assert len(set(map(id, same))) == 1, "who waits for room finds what others opened meanwhile"
+                assert list(links._links.values()) == [second, same[0]]
 
     asyncio.run(main())
 

@@ -6,7 +6,7 @@ whatever reason, ends by itself: whoever waits for an answer hears that it is lo
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol
 
@@ -39,7 +39,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERS
 from interlock import __version__
 from interlock.door.broker import Attached
 from interlock.door.settings import ToolServer
-from interlock.door.transports import CONNECT_S, Streams, Tell
+from interlock.door.transports import CONNECT_S, Streams, Tell, patience_s
 from interlock.errors import InterlockError, RemoteError, TransientError
 
 Era = Literal["handshake", "stateless"]
@@ -47,6 +47,8 @@ CLIENT = {"name": "interlock", "version": __version__}
 META = "io.modelcontextprotocol/"
 """How keys of `_meta` begin that belong to one connection, and are not passed to the next."""
 PASSED_META = frozenset({f"{META}logLevel", f"{META}related-task"})
+TOLD_MAX = 64
+"""Messages of an upstream's own accord that wait for a slow client; it misses those beyond."""
 _OF_HTTP = ("Server returned an error", "Unexpected content type", "Redirect to", "server answered a request with 202")
 """How the SDK's own words for what is no answer begin."""
 
@@ -95,6 +97,8 @@ class Link:
         self._version = ""
         self._dispatcher: JSONRPCDispatcher[Any]
         self._closing = anyio.Event()
+        self._opening = anyio.CancelScope()
+        self._telling = 0
         self._ready: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self.auth: Attached | None = None
@@ -106,6 +110,11 @@ class Link:
     def live(self) -> bool:
         """Whether it can be used, or will be."""
         return self._task is None or not (self._task.done() or self._closing.is_set())
+
+    @property
+    def opening(self) -> bool:
+        """Whether somebody waits for its handshake."""
+        return self._ready is not None and not self._ready.done()
 
     async def ready(self) -> None:
         """Wait for the handshake; whoever comes first begins it. Raises: InterlockError: there is no connection."""
@@ -120,6 +129,7 @@ class Link:
     async def close(self) -> None:
         """End it, and wait until nothing of it is left."""
         self._closing.set()
+        self._opening.cancel()
         if self._task is not None:
             await asyncio.wait([self._task])
 
@@ -129,10 +139,12 @@ class Link:
             async with self._open(self._tell) as (read, write), anyio.create_task_group() as tasks:
                 self._dispatcher = JSONRPCDispatcher(read, write)
                 await tasks.start(self._dispatch)
-                async with asyncio.timeout(max(CONNECT_S, self.server.timeout_s)):
-                    await self._shake_hands()
-                self._ready.set_result(None)
-                await self._closing.wait()
+                with self._opening:
+                    async with asyncio.timeout(patience_s(self.server)):
+                        await self._shake_hands()
+                    self._ready.set_result(None)
+                if self._ready.done():
+                    await self._closing.wait()
                 tasks.cancel_scope.cancel()
         except Exception as error:
             self._tell(_reason(error))
@@ -142,7 +154,7 @@ class Link:
         finally:
             self._closing.set()
             if not self._ready.done():
-                why = self.why or "it closed the connection"
+                why = self.why or "its connection was closed"
                 self._ready.set_exception(TransientError(f"tool server {self.server.name}: {why}"))
                 self._ready.exception()  # it is told to whoever waits, if anybody does
 
@@ -222,7 +234,7 @@ class Link:
         params, options = self._stamped(method, params, capabilities or self._capabilities, schema)
         options["timeout"] = self.server.timeout_s
         if on_progress is not None:
-            options["on_progress"] = on_progress
+            options["on_progress"] = lambda *progress: self._told(on_progress(*progress))
         try:
             return await self._dispatcher.send_raw_request(method, params, options)
         except MCPError as error:
@@ -297,7 +309,17 @@ class Link:
         return await self._listener.asked(self, method, params or {})
 
     async def _on_notify(self, context: Any, method: str, params: Mapping[str, Any] | None) -> None:
-        await self._listener.notified(self, method, params or {})
+        await self._told(self._listener.notified(self, method, params or {}))
+
+    async def _told(self, telling: Coroutine[Any, Any, None]) -> None:
+        if self._telling >= TOLD_MAX:
+            telling.close()
+            return
+        self._telling += 1
+        try:
+            await telling
+        finally:
+            self._telling -= 1
 
 
 async def _nothing() -> None:

@@ -67,12 +67,12 @@ class Links:
         Raises: InterlockError: there is none, or too many are open.
         """
         key = Key(server.name, holder)
-        link = self._links.get(key)
-        if link is None or not link.live:
+        while (link := self._links.get(key)) is None or not link.live:
             self._check_rest(server, bearer)
-            if len(self._links) >= LINKS_MAX:
-                await self._make_room()
-            link = self._links[key] = self._made(server, bearer, listener, era, capabilities)
+            if len(self._links) < LINKS_MAX:
+                link = self._links[key] = self._made(server, bearer, listener, era, capabilities)
+                break
+            await self._make_room()  # meanwhile others may have taken it, or opened this very connection
         link.used_s = self._now_s()
         await self._readied(link, bearer)
         return link
@@ -129,7 +129,7 @@ class Links:
         return not link.calls and not link.kept and now_s - link.used_s > IDLE_S
 
     async def _make_room(self) -> None:
-        free = [key for key, link in self._links.items() if not link.calls]
+        free = [key for key, link in self._links.items() if not link.calls and not link.opening]
         if not free:
             raise LocalError(f"{LINKS_MAX} connections to tool servers are in use; retry", code="busy")
         await self._close([min(free, key=lambda key: self._links[key].used_s)])

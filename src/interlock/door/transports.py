@@ -3,6 +3,7 @@
 The `mcp` SDK frames messages over HTTP; its standard-streams client reads lines of any length, so that is done here.
 """
 
+import asyncio
 import contextlib
 import functools
 import logging
@@ -15,8 +16,16 @@ import anyio
 import httpx2
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.jsonrpc_dispatcher import cancelled_request_id_from_params
 from mcp.shared.message import SessionMessage
-from mcp_types import JSONRPCMessage, jsonrpc_message_adapter
+from mcp_types import (
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCNotification,
+    JSONRPCRequest,
+    JSONRPCResponse,
+    jsonrpc_message_adapter,
+)
 
 from interlock.door.program import Program
 from interlock.door.redaction import Redactor
@@ -30,11 +39,18 @@ Tell = Callable[[str], None]
 
 CONNECT_S = 10.0
 NOTICES_A_SECOND = 500
-"""Messages that answer nothing; an upstream that sends more floods, and is cut off."""
+"""Messages that answer nothing, and lines that are none; an upstream that sends more floods, and is cut off."""
+ASKED_MAX = 16
+"""Of an upstream, of its own, that wait for their answers: each may be as long as a result, and wait for a person."""
 ENVELOPE_BYTES = 64 * 1024
 """What a message may be longer than the result in it."""
 
 _log = logging.getLogger(__name__)
+
+
+def patience_s(server: ToolServer) -> float:
+    """How long a handshake may take, and a program that reads nothing of what it is sent."""
+    return max(CONNECT_S, server.timeout_s)
 
 
 class Flooded(Exception):
@@ -58,9 +74,9 @@ async def over_http(
     async with (
         httpx2.AsyncClient(transport=transport, timeout=timeout, auth=auth, trust_env=False) as client,
         streamable_http_client(server.url, http_client=client, max_sse_event_size=limit) as (read, write),
-        _redacted(server, read, redactor, tell) as seen,
+        _redacted(server, read, write, redactor, tell) as streams,
     ):
-        yield seen, write
+        yield streams
 
 
 @asynccontextmanager
@@ -75,9 +91,9 @@ async def over_pipes(
     try:
         async with anyio.create_task_group() as tasks, into, read, write, out:
             tasks.start_soon(_from_program, program, into, limit, tell)
-            tasks.start_soon(_to_program, program, out)
-            async with _redacted(server, read, redactor, tell) as seen:
-                yield seen, write
+            tasks.start_soon(_to_program, program, out, patience_s(server))
+            async with _redacted(server, read, write, redactor, tell) as streams:
+                yield streams
             tasks.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):
@@ -94,8 +110,7 @@ async def _from_program(program: Program, into: MemoryObjectSendStream[Item], li
                     program.fail(f"it wrote a line of more than {limit} bytes")
                     break
                 for line in lines:
-                    if line.strip():
-                        await into.send(_message(line))
+                    await into.send(_message(line))
             tell(await program.ended())  # before whoever waits for an answer hears that none will come
 
 
@@ -106,43 +121,84 @@ def _message(line: bytes) -> Item:
         return ValueError("a line that is no JSON-RPC message")
 
 
-async def _to_program(program: Program, out: MemoryObjectReceiveStream[SessionMessage]) -> None:
+async def _to_program(program: Program, out: MemoryObjectReceiveStream[SessionMessage], patience_s: float) -> None:
     try:
         async for message in out:
             text: str = message.message.model_dump_json(by_alias=True, exclude_unset=True)
-            await program.write(text.encode() + b"\n")
+            async with asyncio.timeout(patience_s):  # until then whoever else asks it waits, whose time does not run
+                await program.write(text.encode() + b"\n")
+    except TimeoutError:
+        program.fail("it does not read what it is sent")
     except OSError:
         program.fail("")  # it is gone or deaf: with its end whoever waits for an answer hears of it
     except anyio.ClosedResourceError:
         pass
 
 
+class _Account:
+    """Of one upstream: what it owes answers to, and what it is owed. The dispatcher writes through it."""
+
+    def __init__(self, write: Any) -> None:
+        self._write = write
+        self._owes = 0
+        self._asks = set[object]()
+        self._second = self._idle = 0
+
+    async def send(self, item: SessionMessage) -> None:
+        """To the upstream."""
+        message = item.message
+        self._owes += isinstance(message, JSONRPCRequest)
+        await self._write.send(item)
+        if isinstance(message, JSONRPCResponse | JSONRPCError) and message.id is not None:
+            self._asks.discard(message.id)
+
+    async def __aenter__(self) -> "_Account":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._write.aclose()
+
+    def over(self, item: Item) -> str:
+        """Take note of what came from it; why it is to be cut off, if it is."""
+        message = item.message if isinstance(item, SessionMessage) else None
+        if isinstance(message, JSONRPCResponse | JSONRPCError) and self._owes > 0:
+            self._owes -= 1
+            return ""
+        if isinstance(message, JSONRPCRequest):
+            again = message.id in self._asks
+            self._asks.add(message.id)
+            if again or len(self._asks) > ASKED_MAX:
+                return f"it asks more than {ASKED_MAX} questions at once, or one twice"
+        if isinstance(message, JSONRPCNotification) and message.method == "notifications/cancelled":
+            self._asks.discard(cancelled_request_id_from_params(message.params))
+        now = int(anyio.current_time())
+        self._second, self._idle = now, 1 + (self._idle if now == self._second else 0)
+        return f"it sends more than {NOTICES_A_SECOND} messages a second" if self._idle > NOTICES_A_SECOND else ""
+
+
 @asynccontextmanager
 async def _redacted(
-    server: ToolServer, read: Any, redactor: Redactor, tell: Tell
-) -> AsyncGenerator[MemoryObjectReceiveStream[Item]]:
+    server: ToolServer, read: Any, write: Any, redactor: Redactor, tell: Tell
+) -> AsyncGenerator[Streams]:
     """The same messages without secrets, and an end to a flood of them."""
     into, seen = anyio.create_memory_object_stream[Item](0)
+    account = _Account(write)
 
     async def pump() -> None:
-        second, count = 0, 0
         with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             async with into:
                 async for item in read:
+                    if why := account.over(item):
+                        tell(why)
+                        _log.warning("tool server %s is cut off: %s", server.name, why)
+                        return
                     if isinstance(item, SessionMessage):
-                        now = int(anyio.current_time())
-                        second, count = (now, 0) if now != second else (second, count)
-                        count += hasattr(item.message, "method")
-                        if count > NOTICES_A_SECOND:
-                            tell(f"it sends more than {NOTICES_A_SECOND} messages a second")
-                            _log.warning("tool server %s floods: it is cut off", server.name)
-                            return
                         item.message = _clean(item.message, redactor)
                         await into.send(item)
 
     async with anyio.create_task_group() as tasks, seen:
         tasks.start_soon(pump)
-        yield seen
+        yield seen, account
         tasks.cancel_scope.cancel()
 
 
