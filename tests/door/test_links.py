@@ -14,6 +14,7 @@ from tests.door.rogue import rogue
 
 from interlock.clock import SystemClock
 from interlock.credentials import Credential
+from interlock.door import link as module_of_link
 from interlock.door import links as module
 from interlock.door import transports
 from interlock.door.broker import Broker
@@ -167,6 +168,19 @@ def test_a_program_that_misbehaves_is_an_error_of_its_own(
             with pytest.raises(error, match=words):
                 link = await kept(links, program(script, timeout_s=2.0 if "did not answer" in words else 60.0))
                 await link.request("tools/call", {"name": "x"})
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_who_says_nothing_at_all_is_late_and_not_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module_of_link, "patience_s", lambda server: 0.2)
+
+    async def main() -> None:
+        silent = msgspec.structs.replace(program(""), command=("sleep", "1000"))
+        async with house(tmp_path) as links:
+            for timeout_s, bearer in ((1000.0, ADA), (0.1, BOB)):  # of all of the handshake, and of its first request
+                with pytest.raises(TransientError, match="it did not answer in time"):
+                    await kept(links, msgspec.structs.replace(silent, timeout_s=timeout_s), bearer)
 
     asyncio.run(asyncio.wait_for(main(), 60))
 

@@ -335,12 +335,13 @@ def _reason(error: BaseException) -> str:
         error = error.exceptions[0]
     if isinstance(error, InterlockError):
         return error.message
+    late = isinstance(error, MCPError) and error.code == REQUEST_TIMEOUT
+    if late or isinstance(error, TimeoutError | httpx2.TimeoutException):  # which is an OSError too
+        return "it did not answer in time"
     if isinstance(error, MCPError):
         return f"it refuses the handshake: {error.message[:200]}"
     if isinstance(error, httpx2.ConnectError | OSError):
         return "no connection can be made"
-    if isinstance(error, TimeoutError | httpx2.TimeoutException):
-        return "it did not answer in time"
     if isinstance(error, httpx2.HTTPError | httpx2.StreamError | anyio.BrokenResourceError | anyio.ClosedResourceError):
         return f"the connection broke ({type(error).__name__})"
     return ""

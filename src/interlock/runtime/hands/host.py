@@ -117,8 +117,8 @@ def _cgroups() -> tuple[Cgroups | None, list[str]]:
         why = error.strerror or str(error)
         return None, [
             f"no control groups ({why}): memory is held to the limit for each process, and looked at four times a "
-            "second for all; processes are limited for each command; CPU is not limited. Run as root, or in a systemd "
-            "unit with Delegate=yes"
+            "second for all, but for files in memory, which nothing limits; processes are limited for each command; "
+            "CPU is not limited. Run as root, or in a systemd unit with Delegate=yes"
         ]
 
 
