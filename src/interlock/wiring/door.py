@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import logging
 import os
+import resource
 import socket
 import sys
 from collections.abc import Sequence
@@ -38,6 +39,8 @@ from interlock.log.sqlite import SqliteLog
 DRAIN_S = 5
 SWEEP_S = 1.0
 HEADER_BYTES_MAX = 64 * 1024
+OPEN_FILES = 8192
+"""For `links.LINKS_MAX` programs, and as many sessions as there may be."""
 _LEVELS = {
     "uvicorn": logging.ERROR,
     "uvicorn.error": logging.ERROR,
@@ -117,6 +120,17 @@ def _log_to_stderr(redactor: Redactor) -> None:
         logging.getLogger(name).setLevel(level)
 
 
+def open_files() -> None:
+    """Have as many descriptors as all connections take, where the usual 1,024 are not all that may be had.
+
+    A program takes eight of them; without any left nobody else is served either.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM; the process's exit status."""
     parser = argparse.ArgumentParser(prog="python -m interlock.wiring.door")
@@ -127,6 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # As the runtime's: what sandboxes see must be readable to their users. Files of ours stand below the data
     # directory, which nobody else may enter.
     os.umask(0o022)
+    open_files()
 
     async def run() -> None:
         await Process(args.data, args.config).run(socket.socket(fileno=args.listen_fd))
