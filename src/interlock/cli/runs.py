@@ -18,9 +18,8 @@ status: 0 the turn is done; 1 it ended otherwise; 3 it waits for a person and no
 _ATTACH = """watch a session: what it said and did, then what it says and does, live. Any number may watch at once."""
 _SHELL = """a terminal in the session's sandbox. Ctrl-] leaves it running; the same NAME comes back to it, with its last
 256 KB of output."""
-_COMPACT = """have its model sum up all that has been, and be shown that in its place from then on; the log keeps it. This
-returns when it has begun: `sessions show` says whether it is done, and `attach` where it cut. Not during a turn, and
-not for a program's session."""
+_COMPACT = """have its model sum up all that has been, and be shown that in its place; the log keeps it. This returns
+when it has begun: `sessions show` says whether it is done. Not during a turn, and not for a program's session."""
 
 
 def agents(commands: "Commands", add: Add) -> None:
