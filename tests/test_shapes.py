@@ -70,3 +70,9 @@ def test_what_the_input_says_is_bounded(given: dict[str, Any]) -> None:
         msgspec.convert({"name": "a"} | given, Plan)
     what, place = mistake(caught.value, Plan)
     assert 0 < len(what) <= WHAT_CHARS_MAX and len(place) <= PLACE_CHARS_MAX
+
+
+def test_a_long_value_leaves_room_for_what_would_be_right() -> None:
+    with pytest.raises(msgspec.ValidationError) as caught:
+        msgspec.convert({"name": "a", "level": "x" * 10_000}, Plan)
+    assert mistake(caught.value, Plan)[0].endswith(" is none of: line, total")

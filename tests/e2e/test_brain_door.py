@@ -128,7 +128,7 @@ def test_why_there_are_no_tools_is_told(place: Place, tmp_path: Path) -> None:
         bench = ran(place._replace(key_id=key_id), tmp_path / "3")
     finally:
         place.wild.before = before
-    assert told(bench).startswith("nothing that this key may use fits wild.* (wild: "), told(bench)
+    assert told(bench).startswith("nothing that this key may use fits wild.* (tool server wild: "), told(bench)
 
 
 @pytest.mark.parametrize("name", ["flood", "slow", "lies"])

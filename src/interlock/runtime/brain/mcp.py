@@ -207,7 +207,7 @@ def _why_none(patterns: Sequence[str], meta: Mapping[str, Any]) -> str:
     """Why a list holds nothing that fits: its servers that are away, if there are any."""
     away = meta.get(UNAVAILABLE_META)
     away = away if isinstance(away, dict) else {}
-    reasons = "; ".join(f"{server}: {why}" for server, why in away.items())
+    reasons = "; ".join(str(why) for why in away.values())
     return f"nothing that this key may use fits {', '.join(patterns)}" + (f" ({reasons})" if reasons else "")
 
 
