@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from interlock import strictjson
 from interlock.errors import CODES, InterlockError, LocalError
+from interlock.shapes import mistake
 
 BODY_BYTES_MAX = 1 << 20
 """Of a key request or a configuration file: both are written by people."""
@@ -79,8 +80,13 @@ async def decoded(request: Request, type_: type[T], bytes_max: int = BODY_BYTES_
     try:
         return msgspec.convert(value, type_)
     except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at `$")
-        raise LocalError(message, field=place.strip("`.") or "body") from error
+        raise misshapen(error, type_, "body") from error
+
+
+def misshapen(error: msgspec.ValidationError, kind: object, whole: str) -> LocalError:
+    """What to raise where a value of a request is not a `kind`; `whole`: the field's name if it is all of it."""
+    message, place = mistake(error, kind)
+    return LocalError(message, field=place or whole)
 
 
 async def on_error(request: Request, error: Exception) -> Response:

@@ -125,7 +125,7 @@ def test_a_voided_invoice_is_not_listed_as_owed(type_: Type, tmp_path: Path) -> 
     type_("invoices", "approve", id, "--hash", held.split()[-1])
     said = type_("invoices", "finalize", id)[1]
     due = said.strip()[-10:]
-    assert said.endswith(f"is final: 113.05 EUR by {due}\n")
+    assert said.endswith(f"is final: 113.05 EUR, due {due}\n")
     assert ["due", due] in lines(type_("invoices", "show", id)[1])
 
     def listed() -> dict[str, str]:

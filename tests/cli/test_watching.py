@@ -2,7 +2,7 @@
 
 import pytest
 
-from interlock.cli.watching import ARGUMENTS_CHARS_MAX, NO_TOOLS, Watch
+from interlock.cli.watching import ARGUMENTS_CHARS_MAX, MORE, NO_TOOLS, Watch
 
 
 def answered(call_id: str, arguments: str) -> dict[str, object]:
@@ -32,3 +32,42 @@ def test_a_model_without_tools_is_explained(needs: str, told: bool, capsys: pyte
     failed = {"type": "model.failed", "code": "no_candidate", "message": f"nobody for this call: local: {needs}"}
     Watch("table", answers=False).tell(failed)
     assert (NO_TOOLS in capsys.readouterr().out) is told
+
+
+def noted(text: str, stream: str = "stdout") -> dict[str, object]:
+    return {"type": "brain.noted", "text": text, "data": {"stream": stream}}
+
+
+def said(text: str) -> dict[str, object]:
+    return {"type": "model.answered", "parts": [{"type": "text", "text": text}]}
+
+
+@pytest.mark.parametrize(
+    ("events", "shown"),
+    [
+        ([noted("a"), noted("no", "stderr"), noted("b\nc"), said("a\nb\nc")], "a\n  no\nb\nc\n"),
+        ([noted("a\n"), said("a")], "a\n\n"),
+        ([noted("a\nb"), said("b")], "a\nb\n"),
+        ([noted("ab"), said("b")], "ab\nb\n"),
+        ([noted("a"), said("another")], "a\nanother\n"),
+        ([noted("a"), said("a"), said("a")], "a\na\n"),
+        ([noted("a"), {"type": "turn.ended", "reason": "failed"}, said("a")], "a\nfailed\na\n"),
+        ([{"type": "brain.noted", "text": "x\ny"}], "  x\n  y\n"),
+    ],
+)
+def test_what_a_program_printed_is_shown_once(
+    events: list[dict[str, object]], shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watch = Watch("table", answers=False)
+    for event in events:
+        watch.tell(event)
+    assert capsys.readouterr().out == shown
+
+
+def test_who_failed_is_named_and_what_allows_more(capsys: pytest.CaptureFixture[str]) -> None:
+    watch = Watch("table", answers=False)
+    watch.tell({"type": "model.failed", "code": "budget_exceeded", "message": "m"})
+    watch.tell({"type": "model.failed", "code": "rate_limited", "message": "m"})
+    watch.tell({"type": "turn.ended", "reason": "budget", "detail": "3 steps"})
+    said = "! the program failed: m [budget_exceeded]\n! the model's call failed: m [rate_limited]\nbudget: 3 steps\n"
+    assert capsys.readouterr().out == f"{said}{MORE}\n"

@@ -101,9 +101,9 @@ def test_issue_list_revoke(control: ControlProcess) -> None:
     [
         (b"{", "invalid_json", "body"),
         (b'{"tenant":"a","tenant":"b","name":"x"}', "duplicate_key", "body"),
-        ({"name": "x"}, "invalid_request", "body"),
+        ({"name": "x"}, "invalid_request", "tenant"),
         ({"tenant": 7, "name": "x"}, "invalid_request", "tenant"),
-        ({"tenant": "a", "name": "x", "admin": True}, "invalid_request", "body"),
+        ({"tenant": "a", "name": "x", "admin": True}, "invalid_request", "admin"),
         ({"tenant": "a", "name": "x", "boundary": "mars"}, "invalid_request", "boundary"),
         ({"tenant": "a", "name": "x", "labels": {"a": 1}}, "invalid_request", "labels[...]"),
         (b" " * (1 << 20) + b"{}", "body_too_large", "body"),
@@ -231,7 +231,7 @@ def test_a_checkpoint_is_written_when_asked_for_and_verifies(control: ControlPro
         ({"public_key": "ab"}, "public_key"),
         ({"checkpoint": "{}"}, "checkpoint"),
         ({"checkpoint": 1}, "checkpoint"),
-        ({"key": "x"}, "body"),
+        ({"key": "x"}, "key"),
     ],
 )
 def test_what_is_given_to_verify_is_checked(control: ControlProcess, body: dict[str, Any], field: str) -> None:

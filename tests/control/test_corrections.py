@@ -134,7 +134,7 @@ def test_periods(control: ControlProcess) -> None:
     assert "is not over" in refused(close(control, key, period="2999-01"), "invalid_request", "period")
     refused(close(control, key, period="2025-13"), "invalid_request", "period")
     refused(close(control, key, period="2025-10", zone="Mars"), "invalid_request", "zone")
-    refused(close(control, key, period="2025-10", zones="UTC"), "invalid_request", "body")
+    refused(close(control, key, period="2025-10", zones="UTC"), "invalid_request", "zones")
     assert close(control, key, period="2025-10-02").status == 201
     assert listed() == ["2025-09", "2025-10-02"]
 

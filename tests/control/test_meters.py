@@ -195,7 +195,7 @@ def test_nobody_sees_another_s_meters(control: ControlProcess, key: str) -> None
         ({"filter": {"colour": ["red"]}}, "filter"),
         ({"filter": {"model": []}}, "filter"),
         ({"from": "1971-01-01", "to": "2027-01-01", "window_size": "minute"}, "window_size"),
-        ({"colour": "red"}, "body"),
+        ({"colour": "red"}, "colour"),
     ],
 )
 def test_a_wrong_question(control: ControlProcess, asked: dict[str, Any], field: str) -> None:

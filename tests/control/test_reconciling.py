@@ -86,7 +86,7 @@ def test_a_statement_is_compared_and_booked_once(control: ControlProcess) -> Non
         (body(line(amount="1000000001"), apply=True), "statement"),
         (body(), "since"),
         (body(line(), until_ns=1), "since"),
-        (body(line(), why="x"), "body"),
+        (body(line(), why="x"), "why"),
     ],
 )
 def test_what_no_reader_makes_is_refused(control: ControlProcess, wrong: dict[str, Any], field: str) -> None:

@@ -45,7 +45,7 @@ def test_a_changed_description_is_shown_and_approved(control: ControlProcess) ->
     assert waiting["definition"] == bad
     path = "/v1/tools/wild/toil/approval"
     refused(control.ask("POST", path, {"sha256": "0" * 64}), "not_found")
-    refused(control.ask("POST", path, {}), "invalid_request", "body")
+    refused(control.ask("POST", path, {}), "invalid_request", "sha256")
     made = control.ask("POST", path, {"sha256": waiting["sha256"]})
     assert made.status == 201 and made.json()["by"] == "admin"
     assert as_door(control, lambda door: door.judge("wild", [bad], "approve")) == {"toil": ""}

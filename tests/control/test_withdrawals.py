@@ -27,7 +27,7 @@ def test_a_withdrawal_stands_until_it_is_taken_back(control: ControlProcess) -> 
         ({"kind": "model", "name": "x" * 257, "reason": "r"}, "name"),
         ({"kind": "model", "name": "x", "reason": " "}, "reason"),
         ({"kind": "model", "name": "x", "reason": "r" * 257}, "reason"),
-        ({"kind": "model", "name": "x"}, "body"),
+        ({"kind": "model", "name": "x"}, "reason"),
     ],
 )
 def test_a_mistake_is_named(control: ControlProcess, body: dict[str, str], field: str) -> None:

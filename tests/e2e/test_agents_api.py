@@ -79,7 +79,7 @@ def test_mistakes_are_named(house: House) -> None:
         ({"agent": {"mode": "bypass"}}, "kernel of its own"),
         ({"agent": {"resources": {"memory_bytes": 1}}}, "memory"),
         ({"say": "x" * 2_000_000}, "body"),
-        ({"agents": {}}, "body"),
+        ({"agents": {}}, "agents"),
     ):
         status, told = house.ask("POST", "/v1/sessions", key, body)
         assert status in (400, 413), (body, told)

@@ -110,6 +110,27 @@ def test_an_agent_is_offered_what_it_names_and_no_more(place: Place, tmp_path: P
     assert [finished.outcome for finished in of(bench, Finished)] == ["invalid"]
 
 
+def told(bench: Bench) -> str:
+    [note] = of(bench, Note)
+    return str(note.text).removeprefix("the tools behind the door cannot be had: ")
+
+
+def test_why_there_are_no_tools_is_told(place: Place, tmp_path: Path) -> None:
+    bench = ran(place, tmp_path / "1", tools="mcp(wlid.*)")
+    assert told(bench) == "nothing that this key may use fits wlid.*"
+    key_id, _ = place.server.issue("--scope", "inference")
+    bench = ran(place._replace(key_id=key_id), tmp_path / "2")
+    assert "scope 'tools'" in told(bench)
+    key_id, _ = place.server.issue("--scope", "inference", "--scope", "tools", "--principal", "unlucky")
+    before = place.wild.before
+    try:
+        place.wild.before = lambda *_: (500, {}, b"")
+        bench = ran(place._replace(key_id=key_id), tmp_path / "3")
+    finally:
+        place.wild.before = before
+    assert told(bench).startswith("nothing that this key may use fits wild.* (tool server wild: "), told(bench)
+
+
 @pytest.mark.parametrize("name", ["flood", "slow", "lies"])
 def test_a_bad_server_costs_the_call_and_the_session_lives(place: Place, tmp_path: Path, name: str) -> None:
     bench = ran(place, tmp_path, call("c1", f"wild__{name}"))

@@ -138,7 +138,7 @@ class Billing:
             return standing, False
         draft = await self.draft(tenant, period, by=by)
         if draft.header.interim and not interim:
-            what = f"{period} has not ended: an interim invoice has to be asked for as one, and the rest follows later"
+            what = f"{period} has not ended: ask for an interim invoice (interim), and the rest follows on the next"
             raise LocalError(what, code="wrong_state", field="interim")
         if draft.header.unpriced and not unpriced:
             what = f"{draft.header.unpriced} attempts have no price, so that their cost would not be charged"

@@ -239,7 +239,7 @@ def _moved(args: Any, found: dict[str, Any], more: str = "") -> int:
         named = f"{found['number']} ({found['id']})" if found["number"] else found["id"]
         paid = found["payable"] not in (None, found["total"])
         due = f", payable {found['payable']}" if paid and found["state"] == "final" else ""
-        due += f" by {found['due']}" if found["due"] else ""
+        due += f", due {found['due']}" if found["due"] else ""
         due += ", of which nothing is due" if found["voided"] else ""
         say(f"{named} is {found['state']}: {found['total']} {found['currency']}{due}" + (f", {more}" if more else ""))
     return 0

@@ -17,9 +17,8 @@ estimated calls get their true figures and the rest of the difference is booked 
 the bill says. Give a report of usage and one of costs together. Exit status: 0 all match (or are booked), 3 some do
 not, 1 or 2 a mistake."""
 _EPILOG = """Examples:
-interlock reconcile --provider openai usage.json costs.json
-interlock reconcile --provider csv --of mistral --columns start=Day,model=Model,kind=Type,quantity=Tokens,amount=Cost
-bill.csv"""
+  interlock reconcile --provider openai usage.json costs.json
+  interlock reconcile --provider csv --of mistral --columns start=Day,input=Prompt,amount=Cost bill.csv"""
 
 
 def reconcile(commands: "Commands", add: Add) -> None:

@@ -23,15 +23,20 @@ _RESET = """end the usage period of an account. What each grant has left is forf
 so now, and at every so long after it; with keep when they would have. What is owed beyond all credit is kept or
 forgiven: one of --keep-overage and --no-keep-overage says which. Calls that run are paid by what was there when they
 were admitted. The command may be repeated with its --id: the period ends once."""
-_EPILOG = """Examples: interlock credits topup --tenant acme --amount 100 --id order-4711
-interlock credits grant --tenant acme --amount 20 --every month --expires 365d --priority 0"""
+_TOPUPS = """Example:
+  interlock credits topup --tenant acme --amount 100 --id order-4711"""
+_GRANTS = """Examples:
+  interlock credits grant --tenant acme --amount 20 --every month --expires 365d --id plan
+  interlock credits grant --tenant acme --amount 5 --priority 1 --expires 30d --id welcome"""
+_RESETS = """Example, of a contract that is renewed today:
+  interlock credits reset --tenant acme --id renewal-2026 --anchor now --no-keep-overage"""
 
 
 def credits(group: "Commands", add: Add) -> None:
     """Prepaid balances."""
     topup = add(group, "topup", "give credit, from now on", "credits:topup", formats=_PLAIN)
     grant = add(group, "grant", "give credit with terms: priority, expiry, recurrence", "credits:grant", formats=_PLAIN)
-    topup.description, grant.description, topup.epilog, grant.epilog = _TOPUP, _GRANT, _EPILOG, _EPILOG
+    topup.description, grant.description, topup.epilog, grant.epilog = _TOPUP, _GRANT, _TOPUPS, _GRANTS
     for parser in (topup, grant):
         parser.add_argument("--tenant", metavar="T", required=True)
         parser.add_argument("--amount", metavar="USD", required=True, help='such as "12.50"')
@@ -59,10 +64,12 @@ def credits(group: "Commands", add: Add) -> None:
     void.add_argument("id", metavar="ID")
     void.add_argument("--reason", metavar="TEXT", default="", help="it stays in the log")
     reset = add(group, "reset", "end an account's usage period: balances roll over", "credits:reset", formats=_PLAIN)
-    reset.description = _RESET
+    reset.description, reset.epilog = _RESET, _RESETS
     reset.add_argument("--tenant", metavar="T", required=True)
     reset.add_argument("--id", metavar="ID", required=True, help="your own name for it, such as an invoice's number")
-    reset.add_argument("--anchor", choices=("keep", "now"), required=True, help="of grants that come again")
+    reset.add_argument(
+        "--anchor", choices=("keep", "now"), required=True, help="grants come again when they would have, or now"
+    )
     owed = "what is owed beyond all credit: kept, or forgiven"
     reset.add_argument("--keep-overage", action=BooleanOptionalAction, required=True, help=owed)
     reset.add_argument(

@@ -9,6 +9,7 @@ from interlock.cli import readers
 from interlock.cli.bills import invoices, plans, subscriptions
 from interlock.cli.books import reconcile
 from interlock.cli.funds import credits
+from interlock.cli.help import Help
 from interlock.cli.parsing import corrections
 from interlock.cli.planes import (
     anomalies,
@@ -84,14 +85,14 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 _EPILOG = """Commands talk to the control port at INTERLOCK_URL (default http://127.0.0.1:8082) with INTERLOCK_KEY,
-or the admin.key in the data directory. usage, costs, explain, savings, verify and checkpoint also work without a
-server."""
+or the admin.key in the data directory. usage, costs, savings, explain, reconcile (without --apply), invoices check and
+books, verify and checkpoint also work without a server; rate and replay never need one."""
 
 
 def _add(
     commands: "Commands", name: str, help_: str, run: str, *, formats: tuple[str, ...] = ("table", "json", "csv")
 ) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=help_, description=help_)
+    parser = commands.add_parser(name, help=help_, description=help_, formatter_class=Help)
     parser.add_argument("--data", metavar="DIR", help="data directory (default: interlock in the XDG data home)")
     parser.add_argument("--format", choices=formats, default="table")
     parser.set_defaults(run=run)
@@ -251,7 +252,7 @@ the command runs: if it was interrupted, run it again."""
 _IMPORT_EPILOG = """Lines of JSON that are CloudEvents go as they are. Any other row becomes one: columns named id,
 time, subject, type and source are these attributes, all others are data. In a CSV file a cell that is written as a JSON
 number is that number, digit for digit, an empty one is nothing, and any other is text. Example:
-interlock ledger import --type tokens --source shop --id order --time sold_at --zone Europe/Berlin january.csv"""
+  interlock ledger import --type tokens --source shop --id order --time sold_at --zone Europe/Berlin january.csv"""
 
 
 def _ledger(commands: "Commands") -> None:
@@ -262,7 +263,9 @@ def _ledger(commands: "Commands") -> None:
     kept.add_argument("--table", choices=("events", "rollups"), help="what another rule would do: to this table")
     kept.add_argument("--keep-days", metavar="N", type=readers.count, help="the same: after so many days")
     kept.add_argument("--tenant", metavar="T", help="the same: to this tenant's rows only")
-    parser = group.add_parser("import", help="send files of past events", description=_IMPORT, epilog=_IMPORT_EPILOG)
+    parser = group.add_parser(
+        "import", help="send files of past events", description=_IMPORT, epilog=_IMPORT_EPILOG, formatter_class=Help
+    )
     parser.set_defaults(run="importing:run")
     parser.add_argument(
         "files", metavar="FILE", nargs="+", help=".csv, .ndjson, .jsonl (or these and .gz), .parquet, or -"

@@ -18,6 +18,8 @@ status: 0 the turn is done; 1 it ended otherwise; 3 it waits for a person and no
 _ATTACH = """watch a session: what it said and did, then what it says and does, live. Any number may watch at once."""
 _SHELL = """a terminal in the session's sandbox. Ctrl-] leaves it running; the same NAME comes back to it, with its last
 256 KB of output."""
+_COMPACT = """have its model sum up all that has been, and be shown that in its place; the log keeps it. This returns
+when it has begun: `sessions show` says whether it is done. Not during a turn, and not for a program's session."""
 
 
 def agents(commands: "Commands", add: Add) -> None:
@@ -27,7 +29,7 @@ def agents(commands: "Commands", add: Add) -> None:
     attach.description = _ATTACH
     attach.add_argument("session", metavar="SESSION")
     attach.add_argument(
-        "--after", metavar="N", type=int, default=0, help="begin behind this event (default: at the first)"
+        "--after", metavar="N", type=int, default=0, help="begin behind event N (default: at the first)"
     )
     attach.add_argument("--until-idle", action="store_true", help="end when it has nothing to do")
     for name, what in (("approve", "allow what a session asks for, once"), ("deny", "refuse what a session asks for")):
@@ -62,7 +64,8 @@ def _run(commands: "Commands", add: Add) -> None:
         "--tool",
         metavar="T",
         action="append",
-        help="shell, read, edit, search, fetch (default: these), mcp(server.tool) or mcp(server.*); repeatable",
+        help="shell, read, edit, search, fetch (default: these five), mcp(server.tool) or mcp(server.*); repeatable: it"
+        " has those that are named, and no others",
     )
     run.add_argument(
         "--hands", choices=HANDS, help="the kind of sandbox (default: bubblewrap); `interlock doctor` tries them"
@@ -117,10 +120,17 @@ def sessions(group: "Commands", add: Add) -> None:
     cancel.add_argument("--reason", metavar="TEXT", default="", help="it stays in the log")
     reset = one("reset", "show its model nothing of what has been; the log keeps it")
     reset.add_argument("--summary", metavar="TEXT", default="", help="what the model is told in its place")
-    one("compact", "have its model sum up all that has been, and be shown that; the log keeps it")
+    one(
+        "compact", "have its model sum up all that has been, and be shown that; the log keeps it"
+    ).description = _COMPACT
     one("wake", "have a brain look at it now")
     fork = one("fork", "copy its log and workspace into a new session")
-    fork.add_argument("--at", metavar="N", type=int, help="the last event that is copied (default: all)")
+    fork.add_argument(
+        "--at",
+        metavar="N",
+        type=int,
+        help="the last event that is copied; `sessions events --format json` has the numbers (default: all)",
+    )
     fork.add_argument("--say", metavar="TEXT", default="", help="what the copy is told")
     fork.add_argument("--title", metavar="TEXT", default="", help="default: that of the first")
     budget = one("budget", "set what it may use in all; it goes on if its budget had ended it")

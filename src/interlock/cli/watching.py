@@ -11,6 +11,9 @@ RESULT_LINES_MAX = 12
 ARGUMENTS_CHARS_MAX = 300
 NO_TOOLS = """  an agent's model needs capabilities = ["tools"] of its deployment (with constrained = true: ["schema"]);
   name one with --model, add one to interlock.toml, or run a program of yours with --program"""
+MORE = "  (it is used up: `interlock sessions budget SESSION` allows more, and it goes on)"
+OF_PROGRAMS = ("program_failed", "budget_exceeded")
+"""Codes of a run that failed, rather than a model call."""
 
 
 class Watch:
@@ -22,6 +25,8 @@ class Watch:
         self._answers = answers
         self._words = ""
         """What was shown of the model's answer as it came; it is not shown again when it is whole."""
+        self._printed = ""
+        """What was shown of a program's standard output: its answer is the end of it."""
         self._calls: dict[str, str] = {}
         """What the model asked for, by call, for when it begins."""
 
@@ -83,13 +88,15 @@ class Watch:
             shown, self._words = self._words, ""
             if shown.strip() == text.strip():
                 return
-        if text:
+        printed, self._printed = self._printed, ""
+        if text and not printed.rstrip().endswith(f"\n{text.strip()}"):
             self._say(text)
 
     def _model_failed(self, event: dict[str, Any]) -> None:
         self._words = ""
         again = "; it tries again" if event.get("retry_at_ns") else ""
-        self._say(f"! the model's call failed: {event['message']} [{event['code']}]{again}")
+        what = "the program" if event["code"] in OF_PROGRAMS else "the model's call"
+        self._say(f"! {what} failed: {event['message']} [{event['code']}]{again}")
         if event["code"] == "no_candidate" and ("tools" in event["message"] or "schema" in event["message"]):
             self._say(NO_TOOLS)
 
@@ -127,8 +134,15 @@ class Watch:
         self._say(f"  (the model is shown what comes after event {event['before_seq']}: {event['kind']}{why})")
 
     def _brain_noted(self, event: dict[str, Any]) -> None:
-        self._say(f"  {event['text']}")
+        of_program = event.get("data", {}).get("stream") == "stdout"
+        if of_program:
+            self._printed = (self._printed or "\n") + event["text"] + "\n"
+        for line in event["text"].split("\n"):
+            self._say(line if of_program else f"  {line}")
 
     def _turn_ended(self, event: dict[str, Any]) -> None:
+        self._printed = ""
         detail = f": {event['detail']}" if event.get("detail") else ""
         self._say(f"{event['reason']}{detail}")
+        if event["reason"] == "budget":
+            self._say(MORE)

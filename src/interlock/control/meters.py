@@ -12,7 +12,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from interlock.answers import decoded, json, query
+from interlock.answers import decoded, json, misshapen, query
 from interlock.control.service import Control
 from interlock.errors import LocalError
 from interlock.identity import Key, check_tenant
@@ -248,8 +248,7 @@ def _from_parameters(params: Mapping[str, str]) -> Asked:
     try:
         return msgspec.convert(given, Asked)
     except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at `$")
-        raise LocalError(message, field=place.strip("`.") or "query") from error
+        raise misshapen(error, Asked, "query") from error
 
 
 def _openmeter_parameters(request: Request) -> OpenMeterAsked:

@@ -72,7 +72,8 @@ def read_grant(wanted: Wanted, id: str, now_ns: int) -> Granted:
         raise LocalError("nothing is granted: the amount is 0", field="amount")
     if low > high:
         raise LocalError(
-            f"{wanted.rollover_min} is more than rollover_max, {wanted.rollover_max}", field="rollover_min"
+            f"rollover_min, {wanted.rollover_min}, is more than rollover_max, {wanted.rollover_max}",
+            field="rollover_min",
         )
     if high and wanted.applies == "invoices" and not wanted.every:
         rule = "what rolls over of credit for invoices is only asked when it comes again: set every"

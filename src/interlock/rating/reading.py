@@ -18,6 +18,7 @@ from interlock.errors import LocalError
 from interlock.rating.checking import check_plan
 from interlock.rating.exact import exact, text_of
 from interlock.rating.plan import Plan
+from interlock.shapes import mistake
 
 FILE_BYTES_MAX = 1 << 20
 KEY_PARTS_MAX = 300
@@ -25,9 +26,6 @@ KEY_PARTS_MAX = 300
 that long."""
 _PARTS = re.compile(rb"[=,{}\[\]]")
 """Between them stands at most one key."""
-_AT = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*?)`)?$", re.DOTALL)
-_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>.*)`$", re.DOTALL)
-_MISSING = re.compile(r"^Object missing required field `(?P<key>.*)`$", re.DOTALL)
 
 _T = TypeVar("_T")
 
@@ -88,20 +86,11 @@ def read_as(document: object, kind: type[_T], what: str, at: str = "") -> _T:
     try:
         return msgspec.convert(document, kind, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        raise _placed(str(error), what, at) from error
+        message, path = mistake(error, kind)
+        place = f"{at}{path}"[:200] or what
+        raise LocalError(f"{place}: {message}", field=place) from error
     except RecursionError as error:
         raise LocalError(f"the {what} is nested too deeply", field=what) from error
-
-
-def _placed(text: str, what: str, at: str) -> LocalError:
-    found = _AT.match(text)
-    message, path = (found["what"], (found["path"] or "").lstrip(".")) if found else (text, "")
-    if unknown := _UNKNOWN.match(message):
-        path, message = f"{path}.{unknown['key']}".lstrip("."), "unknown key"
-    elif missing := _MISSING.match(message):
-        path, message = f"{path}.{missing['key']}".lstrip("."), "nothing here; it is required"
-    place = f"{at}{path}"[:200] or what
-    return LocalError(f"{place}: {message[:400]}", field=place)
 
 
 def _decode(kind: type, value: object) -> object:

@@ -25,6 +25,7 @@ from interlock.runtime.sessions.event import (
     Woken,
 )
 from interlock.runtime.sessions.state import State, after
+from interlock.units import usd
 
 WINDOW = 2_000
 STEPS = 10
@@ -163,7 +164,7 @@ def test_a_budget_that_is_used_up_ends_the_turn_and_a_summary_comes_once_it_is_r
     step = begins(state).step
     wasted = Failed(step=step, code="no_summary", message="m", usage={"input": 9, "output": 1}, amount_nanousd=5)
     after(state, [wasted], T0)
-    assert decided(state) == End(reason="budget", detail=f"{STEPS + 5} nano-USD")
+    assert decided(state) == End(reason="budget", detail=f"{usd(STEPS + 5)} USD")
     after(state, [Ended(reason="budget"), Raised(by="ann", budget=Budget())], T0)
     assert due(state).step == step + 1
 
@@ -214,7 +215,7 @@ def test_a_summary_that_a_person_asked_for_and_that_does_not_come_says_so() -> N
     after(state, [Failed(step=STEPS + 2, code="no_summary", message="the model said nothing")], T0)
     assert decided(state) == End(reason="failed", detail="no summary: no_summary: the model said nothing")
     assert decided(asked_for(budget=Budget(steps=STEPS))) == End(
-        reason="failed", detail=f"no summary: {STEPS} steps"
+        reason="failed", detail=f"no summary: the budget is used up ({STEPS} steps)"
     ), "and more budget does not take up the turn before"
     lost = asked_for()
     for _ in range(FAILURES_MAX + 1):

@@ -113,7 +113,7 @@ def test_a_call_that_is_over_counts_before_the_next(run: Run, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("budget", "why"),
     [
-        ({"amount_nanousd": AMOUNT}, "105000 nano-USD"),
+        ({"amount_nanousd": AMOUNT}, "0.000105 USD"),
         ({"steps": 1}, "1 steps"),
         ({"tokens": TOKENS}, "15 tokens"),
         ({"tokens": TOKENS + 1}, ""),

@@ -184,7 +184,8 @@ class Bridge:
         limit = over_budget(desk.state) if meter.refused_ns is not None else ""
         why = stopped or running.result()
         if limit:
-            desk.fact(Failed(step=step, code="budget_exceeded", message=f"{limit}. {why}"[:500]))
+            said = f"the budget is used up ({limit}). {why}".strip()
+            desk.fact(Failed(step=step, code="budget_exceeded", message=said[:500]))
         elif why:
             desk.fact(Failed(step=step, code="program_failed", message=why[:500]))
         else:
@@ -236,7 +237,7 @@ class Bridge:
             return f"{error.code}: {error.message}"
         if stop is None or stop.status != "completed":
             return f"it did not end by itself: {stop.reason if stop else 'the sandbox died under it'}"
-        return f"it ended with exit status {stop.exit_code}. {stop.reason}" if stop.exit_code else ""
+        return f"it ended with exit status {stop.exit_code}. {stop.reason}".rstrip(" .") if stop.exit_code else ""
 
     async def _noted(self, lines: _Lines) -> None:
         notes = list(iter(lines.note, None))

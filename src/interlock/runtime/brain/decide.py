@@ -33,6 +33,7 @@ from interlock.runtime.brain.offer import Offers, why_invalid
 from interlock.runtime.brain.summary import cut_tokens, output_tokens_max, request
 from interlock.runtime.sessions.event import Call, Cut, Finished, Text
 from interlock.runtime.sessions.state import Asking, Calling, State
+from interlock.units import usd
 
 ATTEMPTS_MAX = 5
 """At one call. A call that has killed so many brains will kill the next one too."""
@@ -81,7 +82,7 @@ def over_budget(state: State) -> str:
     if budget.tokens is not None and state.tokens >= budget.tokens:
         return f"{budget.tokens} tokens"
     if budget.amount_nanousd is not None and state.amount_nanousd >= budget.amount_nanousd:
-        return f"{budget.amount_nanousd} nano-USD"
+        return f"{usd(budget.amount_nanousd)} USD"
     if budget.amount_nanousd is not None and state.unpriced:
         return "money is limited, and the price of a model call is not known"
     if budget.wall_s is not None and state.worked_ns >= budget.wall_s * 1e9:
@@ -144,7 +145,8 @@ def _compaction(state: State) -> Action:
     """A person asked for a summary and nothing else."""
     if not state.shown:
         return End(reason="done")
-    why = _given_up(state) or over_budget(state)
+    limit = over_budget(state)
+    why = _given_up(state) or (f"the budget is used up ({limit})" if limit else "")
     if why:
         return End(reason="failed", detail=f"no summary: {why}"[:500])
     return Summarise(step=state.steps + 1, until_seq=state.compact_seq)

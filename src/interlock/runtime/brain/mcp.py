@@ -33,6 +33,8 @@ KEPT_S = 60.0
 KEY_META = "dev.interlock/idempotency-key"
 NAME_META = "dev.interlock/tool"
 """In `_meta` of a listed tool: `server.tool`, by the server's own name for it."""
+UNAVAILABLE_META = "dev.interlock/unavailable"
+"""In `_meta` of a list: which servers are missing from it, and why."""
 _TRIES = 2
 _log = logging.getLogger(__name__)
 Mint = Callable[[str, State, Literal["inference", "mcp"]], str]
@@ -67,31 +69,41 @@ class Behind:
 
     async def _listed(self, session: str, state: State, patterns: tuple[str, ...]) -> Sequence[Tool]:
         token = self._mint(session, state, "mcp")
-        async with _mapped(), asyncio.timeout(LIST_S), self._client(token, LIST_S) as client:
+        refused: list[str] = []
+        async with _mapped(refused), asyncio.timeout(LIST_S), self._client(token, LIST_S, refused) as client:
             result = await client.list_tools()
         found = [_tool(self, state, item) for item in result.tools[: TOOLS_MAX * 8]]
-        return [
+        fitting = [
             tool
             for tool in found
             if tool is not None and any(fnmatch.fnmatchcase(tool.asks_as[4:-1], pattern) for pattern in patterns)
-        ][:TOOLS_MAX]
+        ]
+        if not fitting:
+            raise RemoteError(_why_none(patterns, result.meta or {}), code="upstream_error")
+        return fitting[:TOOLS_MAX]
 
     async def call(self, tool: "RemoteTool", arguments: dict[str, Any], use: Use) -> Done:
         """Call it; for `RemoteTool`."""
         time_s = min(CALL_S, use.time_s)
         token = self._mint(use.session, tool.state, "mcp")
-        async with _mapped(), asyncio.timeout(time_s + 5), self._client(token, time_s) as client:
+        refused: list[str] = []
+        async with _mapped(refused), asyncio.timeout(time_s + 5), self._client(token, time_s, refused) as client:
             result = await client.call_tool(tool.name, arguments, meta={KEY_META: use.key})
         return Done(outcome="error" if result.is_error else "ok", content=_content(result))
 
     @asynccontextmanager
-    async def _client(self, token: str, time_s: float) -> AsyncIterator[Any]:
+    async def _client(self, token: str, time_s: float, refused: list[str]) -> AsyncIterator[Any]:
+        """`refused` gets what the gateway says where it hands a request on to nobody: the SDK passes it over."""
         import httpx2
         from mcp import Client
         from mcp.client.streamable_http import streamable_http_client
 
-        headers = {"authorization": f"Bearer {token}"}
-        async with httpx2.AsyncClient(headers=headers, timeout=time_s, trust_env=False) as http:
+        async def look(response: Any) -> None:
+            if response.is_error and (message := _refusal(await response.aread())):
+                refused.append(message)
+
+        headers, hooks = {"authorization": f"Bearer {token}"}, {"response": [look]}
+        async with httpx2.AsyncClient(headers=headers, timeout=time_s, trust_env=False, event_hooks=hooks) as http:
             transport = streamable_http_client(self._url, http_client=http)
             async with Client(transport, read_timeout_seconds=time_s) as client:
                 yield client
@@ -172,8 +184,35 @@ def _content(result: Any) -> bytes:
     return content[:RESULT_BYTES_MAX] + f"\n[{len(content) - RESULT_BYTES_MAX} more bytes left out]".encode()
 
 
+class _Error(msgspec.Struct):
+    message: str
+
+
+class _Refusal(msgspec.Struct):
+    """An error of the gateway's own; one of MCP's names its protocol."""
+
+    error: _Error
+    jsonrpc: str = ""
+
+
+def _refusal(body: bytes) -> str:
+    try:
+        found = msgspec.json.decode(body, type=_Refusal)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    return "" if found.jsonrpc else found.error.message
+
+
+def _why_none(patterns: Sequence[str], meta: Mapping[str, Any]) -> str:
+    """Why a list holds nothing that fits: its servers that are away, if there are any."""
+    away = meta.get(UNAVAILABLE_META)
+    away = away if isinstance(away, dict) else {}
+    reasons = "; ".join(str(why) for why in away.values())
+    return f"nothing that this key may use fits {', '.join(patterns)}" + (f" ({reasons})" if reasons else "")
+
+
 @asynccontextmanager
-async def _mapped() -> AsyncIterator[None]:
+async def _mapped(refused: Sequence[str]) -> AsyncIterator[None]:
     """Whatever the SDK raises, as ours: an answer of the server's that is an error is `upstream_error`, anything else
     `upstream_closed`, of which nobody knows how far the call came."""
     try:
@@ -190,5 +229,6 @@ async def _mapped() -> AsyncIterator[None]:
         while isinstance(leaf, BaseExceptionGroup):
             leaf = leaf.exceptions[0]
         answered = isinstance(leaf, MCPError) and leaf.code not in (CONNECTION_CLOSED, REQUEST_TIMEOUT)
-        text = " ".join(str(leaf).split())[:300] or type(leaf).__name__
+        said = refused[-1] if answered and refused else str(leaf)
+        text = " ".join(said.split())[:300] or type(leaf).__name__
         raise RemoteError(text, code="upstream_error" if answered else "upstream_closed") from error
