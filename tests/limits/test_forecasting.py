@@ -6,7 +6,7 @@ from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from interlock.limits import forecasting as module
@@ -50,7 +50,7 @@ def check_against_arithmetic(used: int, amount: int, length_ns: int, part: int, 
         assert course.at_end == used + round(rate * (ends_ns - now_ns))
         at_ns = course.exhausted_at_ns
         if at_ns is None:
-            assert used + rate * (ends_ns - now_ns) <= amount, "it lasts to the end"
+            assert used + rate * (ends_ns - 1 - now_ns) < amount, "at no moment of the window"
         else:
             assert now_ns <= at_ns < ends_ns
             assert used + rate * (at_ns - now_ns) >= amount
@@ -65,6 +65,7 @@ def check_against_arithmetic(used: int, amount: int, length_ns: int, part: int, 
         }[found.state]
 
 
+@example(27, 100, 209_938, 27, lately(0))  # used up within the last nanosecond
 @given(NUMBERS, NUMBERS, st.integers(100, 400 * DAY_NS), st.integers(0, 99), st.builds(lately, NUMBERS))
 def test_the_moment_is_the_first_one(used: int, amount: int, length_ns: int, part: int, recent: Recent) -> None:
     check_against_arithmetic(used, amount, length_ns, part, recent)
