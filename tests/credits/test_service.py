@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.credits.rig import Call, Rig, S, simulate
 
-from interlock.credits import Account, ForInvoices, Owner, Wanted, keeping, usage
+from interlock.credits import Account, ForInvoices, Owner, Wanted, keeping, service, usage
 from interlock.credits.book import EARLY_NS, VOID_NS, Lot
 from interlock.credits.usage import KEEP_NS, PATIENCE_NS
 from interlock.errors import LocalError, TransientError
@@ -77,6 +77,26 @@ async def test_the_cut_comes_after_all_that_is_reckoned(rig: Rig, ends: str) -> 
         await rig.credits.look()
     state = (await rig.reckoned()).state
     assert (state.overage, state.forgiven, state.forfeited) == (0, 0, 2)
+
+
+async def test_however_many_grants_end_they_are_reckoned_a_few_times(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was once for each batch that was written: a reset of 10,000 grants held everybody up for two minutes."""
+    monkeypatch.setattr(service, "_BATCH_MAX", 2)
+    for n in range(20):
+        await rig.grant(10, id=f"g{n}", rollover_max="0.000000004")
+    rig.after(5)
+    await rig.reset("r")
+    rig.after(5)
+    asked, reckon = [], rig.reckoner.reckon
+
+    def counted(account: Account, now_ns: int) -> usage.Reckoned:
+        asked.append(now_ns)
+        return reckon(account, now_ns)
+
+    monkeypatch.setattr(rig.reckoner, "reckon", counted)
+    await rig.credits.look()
+    assert len(asked) <= 6
+    assert (await rig.reckoned()).state.balance == 20 * 4 == rig.capacity()
 
 
 def _slowly(rig: Rig, name: str, lasts_ns: int, meanwhile: Callable[[], object] = lambda: None) -> None:

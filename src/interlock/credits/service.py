@@ -260,10 +260,11 @@ class Credits:
         for _ in range(_ROUNDS_MAX):
             if keeping.due_ns(account, now_ns - keeping.AGAIN_NS) > now_ns:
                 return
-            events = list(keeping.due(account, await self._reckon(account, now_ns), now_ns))[:_BATCH_MAX]
+            events = list(keeping.due(account, await self._reckon(account, now_ns), now_ns))
             if not events:
                 return
-            await self._write(events)
+            for first in range(0, len(events), _BATCH_MAX):  # each is of another grant or reset
+                await self._write(events[first : first + _BATCH_MAX])
 
     async def _correct(self, now_ns: int) -> None:
         """Let capacities take in what was charged beside what workers counted; of tenants that called lately, if all
