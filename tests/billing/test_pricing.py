@@ -170,6 +170,18 @@ def test_windows_of_each_group_are_a_line_or_buckets_of_one() -> None:
     assert (line.exact, line.quantity, len(line.evidence)) == ("3", "16", 2)
 
 
+def test_a_fee_of_each_day_is_due_for_each_day_that_is_billed() -> None:
+    """However it is priced. In buckets it was shrunk to the days billed once more: 7.5 for 15 days."""
+    fee = {"model": "flat", "amount": "1"}
+    for more in (
+        {"price": fee, "bucketed": True},
+        {"price": {"model": "windowed", "classes": {"": {"price": fee}}}},
+    ):
+        rig = Rig().subscribed(TOKENS | more | {"windows": {"size": "day"}})
+        rig.do(rig.billing.subscribe("acme", Wanted(plan="", since="2026-11-16"), "ann"))
+        assert [line.exact for line in rig.document().lines] == ["15"]
+
+
 MODELS = {name: {"usage": "output", "where": {"model": [name]}} for name in ("big", "small")}
 
 

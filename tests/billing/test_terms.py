@@ -65,6 +65,7 @@ OFF = [{"name": "d", "percent": "1"}]
         (plan(order=["commitment", "taxes", "discounts", "credits"], discounts=OFF), "order"),
         (plan(TOKENS | {"negative_delta": "zero"}, discounts=OFF), "charges[0].negative_delta"),
         (plan(TOKENS | {"price": WINDOWED}), "charges[0].windows"),
+        (plan(TOKENS | {"bucketed": True, "aggregate": "weighted_sum"}), "charges[0].aggregate"),
         (plan(TOKENS | {"price": BLOCKS}), "charges[0].sources"),
         (plan(TOKENS | {"source": None, "sources": {"a": {"usage": "token"}}}), "charges[0].sources.a.usage"),
         (plan(TOKENS | {"source": None, "sources": {"a": {"usage": "cost"}}}, currency="EUR"), "charges[0].price"),

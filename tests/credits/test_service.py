@@ -1,16 +1,17 @@
 """Records, what they answer, and what time makes due; with a real log."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.credits.rig import Call, Rig, S, simulate
 
-from interlock.credits import Account, ForInvoices, Owner, Wanted, keeping, usage
-from interlock.credits.book import EARLY_NS, Lot
+from interlock.credits import Account, ForInvoices, Owner, Wanted, keeping, service, usage
+from interlock.credits.book import EARLY_NS, VOID_NS, Lot
 from interlock.credits.usage import KEEP_NS, PATIENCE_NS
-from interlock.errors import LocalError
+from interlock.errors import LocalError, TransientError
 
 pytestmark = pytest.mark.anyio
 
@@ -45,6 +46,71 @@ async def test_every_later_admission_sees_a_top_up_and_a_void(rig: Rig) -> None:
     await rig.credits.void("a", "a mistake")
     assert rig.admit(1) is None
     assert rig.capacity() - rig.used - rig.held <= 0
+
+
+async def test_what_changes_while_a_reset_is_reckoned_is_not_reset_by_chance(rig: Rig) -> None:
+    """A grant came again after it was looked and before the cut was set: it was left out, and nobody was told."""
+    await rig.grant(10, id="m", every="day")
+    rig.clock.advance(86_400 * S - VOID_NS // 100)
+    await rig.credits.look()
+    _slowly(rig, "last_ns", VOID_NS // 50)
+    with pytest.raises(TransientError) as refused:
+        await rig.reset("r")
+    assert refused.value.code == "busy"
+    assert (await rig.reset("r")).grants == {"m"}
+
+
+@pytest.mark.parametrize("ends", ["reset", "void"])
+async def test_the_cut_comes_after_all_that_is_reckoned(rig: Rig, ends: str) -> None:
+    """Or a call that was admitted meanwhile is dated after it, and nothing is left that could pay for it."""
+    await rig.grant(10, id="g")
+    rig.after(5)
+    await rig.credits.look()
+    admitted: list[Call | None] = []
+    _slowly(rig, "reckon", 2 * VOID_NS, lambda: admitted.append(rig.admit(8)))
+    await (rig.reset("r") if ends == "reset" else rig.credits.void("g"))
+    call = admitted[0]
+    assert call and rig.admit(1) is None
+    rig.settle(call, 8)
+    for _ in range(2):
+        rig.after(3)
+        await rig.credits.look()
+    state = (await rig.reckoned()).state
+    assert (state.overage, state.forgiven, state.forfeited) == (0, 0, 2)
+
+
+async def test_however_many_grants_end_they_are_reckoned_a_few_times(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was once for each batch that was written: a reset of 10,000 grants held everybody up for two minutes."""
+    monkeypatch.setattr(service, "_BATCH_MAX", 2)
+    for n in range(20):
+        await rig.grant(10, id=f"g{n}", rollover_max="0.000000004")
+    rig.after(5)
+    await rig.reset("r")
+    rig.after(5)
+    asked, reckon = [], rig.reckoner.reckon
+
+    def counted(account: Account, now_ns: int) -> usage.Reckoned:
+        asked.append(now_ns)
+        return reckon(account, now_ns)
+
+    monkeypatch.setattr(rig.reckoner, "reckon", counted)
+    await rig.credits.look()
+    assert len(asked) <= 6
+    assert (await rig.reckoned()).state.balance == 20 * 4 == rig.capacity()
+
+
+def _slowly(rig: Rig, name: str, lasts_ns: int, meanwhile: Callable[[], object] = lambda: None) -> None:
+    """The next time that the reckoner is asked for that, it takes so long."""
+    ask = getattr(rig.reckoner, name)
+
+    def slow(*asked: Any) -> Any:
+        setattr(rig.reckoner, name, ask)
+        found = ask(*asked)
+        rig.clock.advance(lasts_ns)
+        meanwhile()
+        return found
+
+    setattr(rig.reckoner, name, slow)
 
 
 async def test_a_call_that_was_admitted_before_the_end_burns_the_grant(rig: Rig) -> None:

@@ -86,6 +86,9 @@ def check_billable(plan: Plan, places: int) -> None:
         if getattr(charge.price, "meters", None) and not charge.sources:
             what = "say what each of its meters counts: sources = { NAME = { meter = … } }"
             raise LocalError(what, field=f"{field}.sources")
+        if charge.bucketed and charge.aggregate != "sum":
+            what = "a level is weighed over the whole period: leave aggregate out, or bucketed"
+            raise LocalError(what, field=f"{field}.aggregate")
         if charge.negative_delta == "zero" and plan.discounts:
             what = "an invoice's discount cannot be shared with a charge that takes nothing back"
             raise LocalError(what, field=f"{field}.negative_delta")

@@ -18,24 +18,24 @@ def same_ask(stands: Reset, asked: Reset) -> bool:
     return replace(asked, at_ns=stands.at_ns, cut_ns=stands.cut_ns) == stands
 
 
-def check_moment(account: Account, asked: Reset, last_ns: int | None, now_ns: int) -> None:
+def check_moment(account: Account, asked: Reset, last_ns: int | None, looked_ns: int) -> None:
     """See that a reset at its cut is one at the moment that was asked for: that nothing lies between them.
 
     Args:
         last_ns: when the newest call since that moment was admitted.
-        now_ns: between the two, with everything written that was due then.
+        looked_ns: between the two; what was due until then is written.
     Raises: LocalError: something was booked since; it names the earliest moment that is right. TransientError `busy`:
         a grant changes before the cut, which would be reset, or not, by chance.
     """
     grants, resets = [one.grant for one in account.of("usage")], account.resets_at()
     if asked.asked_at_ns is not None:
-        booked = boundaries(grants, State(at_ns=asked.at_ns - 1), now_ns + 1, resets)[1:-1]
+        booked = boundaries(grants, State(at_ns=asked.at_ns - 1), looked_ns + 1, resets)[1:-1]
         booked += [last_ns] if last_ns is not None else []
         if booked:
             earliest_ns = (max(booked) // _MS + 1) * _MS
             message = f"{rfc3339(asked.at_ns)} is before what has been booked: {rfc3339(earliest_ns)} is the earliest"
             raise LocalError(f"{message} that would be right", field="at")
-    soon = boundaries(grants, State(at_ns=now_ns), asked.cut_ns + 1, resets)[1:-1]
+    soon = boundaries(grants, State(at_ns=looked_ns), asked.cut_ns + 1, resets)[1:-1]
     if soon:
         message = f"{account.owner.name} changes at {rfc3339(soon[0])}: ask again after that, if still wanted"
         raise TransientError(message, code="busy")

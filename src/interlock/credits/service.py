@@ -135,7 +135,8 @@ class Credits:
             if one.voided is not None or one.grant.ends_ns <= now_ns:
                 return one, False
             left = await self._left(one, now_ns)
-            await self._write([Voided(grant=id, at_ns=now_ns + VOID_NS, left_nanousd=left, reason=reason)])
+            over_ns = self._clock.now_ns() + VOID_NS  # reckoning may have taken long, and calls were admitted
+            await self._write([Voided(grant=id, at_ns=over_ns, left_nanousd=left, reason=reason)])
             await self._look()
             return one, True
 
@@ -151,7 +152,7 @@ class Credits:
         asked = read_reset(tenant, wanted, self._clock.now_ns())
         owner = Owner(asked.tenant, asked.principal)
         async with self._turn:
-            await self._look()
+            looked_ns = await self._look()
             known = self.book.resets.get(asked.id)
             if known is not None and not same_ask(known.asked, asked):
                 raise LocalError(f"reset {asked.id!r} stands with other content", code="conflict", field="id")
@@ -159,24 +160,24 @@ class Credits:
             if account is None or account.begin_ns is None:
                 raise LocalError(f"{owner.name} has no credit that calls burn", code="not_found", field="tenant")
             if known is None:
-                await self._write(await self._ending(account, asked))
+                await self._write(await self._ending(account, asked, looked_ns))
             reset = self.book.resets[asked.id]
             await self._fold()
             until_ns = max(reset.asked.cut_ns, self._clock.now_ns())
             reckoned = await asyncio.to_thread(self._reckoner.reckon, account, until_ns)
             return reset, reckoned.state, known is None
 
-    async def _ending(self, account: Account, asked: Reset) -> list[Event]:
-        """What a reset writes."""
+    async def _ending(self, account: Account, asked: Reset, looked_ns: int) -> list[Event]:
+        """What a reset writes; what was due until `looked_ns` is written."""
         if len(self.book.resets) >= RESETS_MAX:
             raise LocalError(f"the log holds {RESETS_MAX} resets, and that is the limit", field="id")
         await self._fold()
         since_ns = asked.at_ns if asked.asked_at_ns is None else asked.asked_at_ns
         last_ns = await asyncio.to_thread(self._reckoner.last_ns, account.owner, since_ns)
-        now_ns = self._clock.now_ns()
-        asked = msgspec.structs.replace(asked, cut_ns=now_ns + VOID_NS)
-        check_moment(account, asked, last_ns, now_ns)
-        reckoned = await asyncio.to_thread(self._reckoner.reckon, account, now_ns)
+        reckoned = await asyncio.to_thread(self._reckoner.reckon, account, self._clock.now_ns())
+        # Only now: all of this may have taken long, and calls were admitted.
+        asked = msgspec.structs.replace(asked, cut_ns=self._clock.now_ns() + VOID_NS)
+        check_moment(account, asked, last_ns, looked_ns)
         return list(ending(account, asked, reckoned.state))
 
     async def burn(self, tenant: str, nanousd: int, id: str) -> Burned:
@@ -240,11 +241,12 @@ class Credits:
         self._correct_ns = 0
         self._corrected_once = False
 
-    async def _look(self) -> None:
+    async def _look(self) -> int:
+        """As `look`; the moment until which it has been written."""
         await self.refresh()
         now_ns = self._clock.now_ns()
         if now_ns < min(self._due_ns, self._correct_ns):
-            return
+            return now_ns
         await self._fold()
         for account in list(self.book.accounts.values()):
             await self._keep(account, now_ns)
@@ -252,15 +254,17 @@ class Credits:
             await self._correct(now_ns)
             self._correct_ns = now_ns + CORRECT_NS
         self._due_ns = min((keeping.due_ns(one, now_ns) for one in self.book.accounts.values()), default=NEVER_NS)
+        return now_ns
 
     async def _keep(self, account: Account, now_ns: int) -> None:
         for _ in range(_ROUNDS_MAX):
             if keeping.due_ns(account, now_ns - keeping.AGAIN_NS) > now_ns:
                 return
-            events = list(keeping.due(account, await self._reckon(account, now_ns), now_ns))[:_BATCH_MAX]
+            events = list(keeping.due(account, await self._reckon(account, now_ns), now_ns))
             if not events:
                 return
-            await self._write(events)
+            for first in range(0, len(events), _BATCH_MAX):  # each is of another grant or reset
+                await self._write(events[first : first + _BATCH_MAX])
 
     async def _correct(self, now_ns: int) -> None:
         """Let capacities take in what was charged beside what workers counted; of tenants that called lately, if all

@@ -174,6 +174,7 @@ def _free_units(charge: Charge, usage: Usage, work: Work) -> Fraction:
 def _bucketed(charge: Charge, usage: Usage, work: Work) -> _Priced:
     """Each bucket alone; free units are used up in the order of the buckets."""
     free = _free_units(charge, usage, work)
+    days = None if charge.windows else usage.days  # of the days billed there are the windows, each of them whole
     quantities, parts = [], []
     for bucket in usage.buckets:
         whole = _billed(charge, bucket.quantity, ZERO, work)
@@ -183,7 +184,7 @@ def _bucketed(charge: Charge, usage: Usage, work: Work) -> _Priced:
             name = f"bucket {bucket.name}: free units"
             whole = work.do(name, "quantity - free_units", quantity=whole, free_units=given)
         quantities.append(whole)
-        parts.append(_price_one(charge, whole, Usage(quantity=whole, days=usage.days), work))
+        parts.append(_price_one(charge, whole, Usage(quantity=whole, days=days), work))
     return _Priced(quantity=sum(quantities, ZERO), gross=work.sum("all buckets", parts))
 
 
