@@ -296,8 +296,9 @@ def _called(state: State, event: Called) -> None:
 
 
 def _metered(state: State, event: Metered) -> None:
-    state.metered.add(event.attempt)
-    _used(state, event)
+    if event.attempt not in state.metered:
+        state.metered.add(event.attempt)
+        _used(state, event)
 
 
 def _used(state: State, event: Answered | Failed | Metered) -> None:
