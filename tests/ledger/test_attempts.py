@@ -4,10 +4,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-import pytest
 from tests.ledger.logs import SONNET, adopted, log_of, opened, record, run, settled
 
-from interlock.errors import TransientError
 from interlock.ledger import Ledger
 from interlock.ledger.attempts import attempts_of
 
@@ -52,19 +50,3 @@ def test_they_are_found_without_looking_at_others(tmp_path: Path) -> None:
         attempts_of(db, "acme", "ses_1", 5)
         plan = db.execute(f"EXPLAIN QUERY PLAN {asked[-1]}").fetchall()
     assert "entries_session (session=? AND at_ns>?)" in str(plan)
-
-
-def test_who_does_not_remake_the_view_leaves_another_version_alone(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.sqlite"
-    with pytest.raises(TransientError, match="not there"):
-        Ledger(path, remakes=False)
-    assert not path.exists()
-    Ledger(path).close()
-    Ledger(path, remakes=False).close()
-    with closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA user_version = 1")
-    with pytest.raises(TransientError) as error:
-        Ledger(path, remakes=False)
-    assert error.value.code == "view_unavailable"
-    with closing(sqlite3.connect(path)) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (1,)

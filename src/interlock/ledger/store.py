@@ -12,6 +12,8 @@ the transaction of what was folded. `cost` is the sum of all amounts, as text si
 attempts settled whose opening has not been seen. `unread`: records this version cannot read.
 """
 
+import fcntl
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -73,21 +75,19 @@ CREATE TABLE unread (stream TEXT, seq INTEGER, id TEXT, type TEXT, PRIMARY KEY (
 class Store:
     """One view file. `write` is for one caller at a time and waits; any number may `read` beside it, in any thread."""
 
-    def __init__(self, path: Path, *, remakes: bool = True) -> None:
-        """Open the view, or make an empty one; `remakes`: also where there is one of another version, or none at all.
+    def __init__(self, path: Path) -> None:
+        """Open the view, or make an empty one, also in place of one of another version. Several processes may at once.
 
-        Two processes must not do the latter at once: each might delete what the other has begun.
         Raises: TransientError `view_unavailable`.
         """
         self._path = path
         self._lock = threading.Lock()  # protects _db: a fold runs in a thread, and a cancelled one may still run
         with _mapped(path):
-            if not remakes and not (path.exists() and _current(path)):
-                raise OSError("it is not there, or of another version")
             path.parent.mkdir(parents=True, exist_ok=True)
-            if not _current(path):
-                _delete(path)
-            self._db = _connect(path)
+            with _alone(path.parent):
+                if not _current(path):
+                    _delete(path)
+                self._db = _connect(path)
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -166,6 +166,18 @@ def _mapped(path: Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Nobody else opens a view in there, nor deletes one of another version: SQLite finds what stands beside a file by
+    its name, so who looks into one while it is deleted takes what belongs to the next for its own."""
+    held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     """A connection to a view of this version, made if it is not there."""
     db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
@@ -175,7 +187,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = NORMAL")  # a power cut may undo the last folds, positions and all
         db.execute("PRAGMA temp_store = MEMORY")
         db.execute("PRAGMA wal_autocheckpoint = 2000")  # 16 MB: a page written several times is copied back once
-        db.execute("BEGIN IMMEDIATE")  # of two processes that start at once, one makes the tables
+        db.execute("BEGIN IMMEDIATE")
         if _version(db) != VERSION:
             for statement in _SCHEMA.split(";"):
                 db.execute(statement)

@@ -46,12 +46,12 @@ _Fold = Callable[[sqlite3.Connection, Sequence[Stored]], None]
 class Ledger:
     """The view in one SQLite file. Queries may run in any thread, beside a fold; none of them waits for it."""
 
-    def __init__(self, path: Path, *, remakes: bool = True) -> None:
-        """Open the view, or begin an empty one; `remakes`: also in place of one of another version (one process only).
+    def __init__(self, path: Path) -> None:
+        """Open the view, or begin an empty one, also in place of one of another version.
 
         Raises: TransientError `view_unavailable`.
         """
-        self._store = Store(path, remakes=remakes)
+        self._store = Store(path)
 
     async def catch_up(self, log_usage: Readable, log_config: Readable) -> int:
         """Fold what the streams `usage/*`, `config` and `adjustments` hold beyond what was folded. Returns how many

@@ -75,6 +75,7 @@ class Runtime:
         self._policy = PolicySource(self._log, Generation(places.root), local_url="")
         self._journals = JournalReader(places.journal)
         self._ledger: Ledger | None = None  # opened when it is first asked: no agent has a program, no view is needed
+        self._opening = asyncio.Lock()  # of two sessions that ask at once one opens it
         self.store = SqliteStore(places.sessions, clock, sync=settings.sync)
         self._blobs = FileBlobs(places.blobs, sync=settings.sync)
         self._workspaces = Workspaces(places.workspaces, clock)
@@ -182,8 +183,9 @@ class Runtime:
 
     async def _attempts(self, tenant: str, session: str, since_ns: int) -> Sequence[SessionAttempt]:
         """By the ledger's view, which whoever asks brings up to date: settled attempts are in it at once."""
-        if self._ledger is None:
-            self._ledger = await asyncio.to_thread(Ledger, self._places.ledger, remakes=False)
+        async with self._opening:
+            if self._ledger is None:
+                self._ledger = await asyncio.to_thread(Ledger, self._places.ledger)
         await self._ledger.catch_up(self._journals, self._log)
         return await asyncio.to_thread(self._ledger.attempts_of, tenant, session, since_ns)
 

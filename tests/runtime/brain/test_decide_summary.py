@@ -224,6 +224,13 @@ def test_a_summary_that_a_person_asked_for_and_that_does_not_come_says_so() -> N
     assert isinstance(action, End) and action.detail.startswith("no summary: 8 attempts")
 
 
+def test_a_turn_that_the_budget_stopped_goes_on_with_more_of_it_whatever_became_of_a_summary() -> None:
+    state = full(context_tokens=100_000, budget=Budget(steps=STEPS))
+    after(state, [Ended(reason="budget"), Compacted(by="ann")], T0)
+    after(state, [Ended(reason="failed"), Raised(by="ann", budget=Budget(steps=STEPS + 1))], T0)
+    assert decided(state) == Ask(step=STEPS + 1)
+
+
 def test_who_speaks_meanwhile_begins_a_turn_and_the_summary_stands_too() -> None:
     state = asked_for()
     until_seq = begins(state).until_seq

@@ -56,6 +56,8 @@ class Rig:
         self.store = Broken(self.clock)
         self.points: list[str] = []
         self.slept: list[float] = []
+        self.asleep: Callable[[], None] = lambda: None
+        """What happens while it waits to try an append again."""
 
     async def begin(self) -> Desk:
         state = State()
@@ -73,6 +75,7 @@ class Rig:
 
     async def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
+        self.asleep()
 
     async def say(self, event: Event) -> None:
         state = fold(await self.store.events(SESSION))
@@ -96,6 +99,24 @@ def test_what_is_staged_goes_out_in_one_append(run: Callable[..., Any]) -> None:
         assert rig.points == ["model.asked.before", "model.asked.after"]
         row = await rig.store.row(SESSION)
         assert row is not None and row.standing == desk.state.standing() and desk.head == 5
+
+    run(main)
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_what_happens_while_an_append_is_under_way_is_written_by_the_next(run: Callable[..., Any], moved: bool) -> None:
+    async def main() -> None:
+        rig = Rig()
+        desk = await rig.begin()
+        if moved:
+            await rig.say(Cancelled(by="ann"))
+        rig.store.failures = ["refused"]
+        rig.asleep = lambda: desk.fact(Note(text="meanwhile"))
+        await desk.record("tool.noted", FACT)
+        assert await desk.flush("turn.settled")
+        said: list[Event] = [Cancelled(by="ann")] if moved else []
+        assert await rig.log() == [*said, Woken(owner="one", epoch=1), FACT, Note(text="meanwhile")]
+        assert desk.notes == [FACT, Note(text="meanwhile")] and desk.state.seq == desk.head
 
     run(main)
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.runtime.brain.books import AMOUNT, TOKENS, Books
-from tests.runtime.brain.rig import SECOND, SESSION, Bench, Script
+from tests.runtime.brain.rig import SECOND, SESSION, Bench, Script, begun
 
 from interlock.errors import LogUnavailable
 from interlock.runtime.brain.action import PROGRAM_POINTS, Point
@@ -131,6 +131,12 @@ def test_each_bound_holds(run: Run, tmp_path: Path, budget: Any, why: str) -> No
             assert (why in said) if why else not said, said
 
     run(main, blocking_s=1.0)
+
+
+def test_an_attempt_that_is_in_the_log_twice_counts_once() -> None:
+    metered = Metered(attempt="r/1", model="m", deployment="d", outcome="completed", usage={"input": 3, "output": 4})
+    state = begun(metered, metered)
+    assert (state.tokens, state.unpriced) == (7, 1)
 
 
 def test_where_money_is_bounded_a_call_without_a_price_is_the_last(run: Run, tmp_path: Path) -> None:

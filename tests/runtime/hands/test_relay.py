@@ -13,7 +13,7 @@ import pytest
 from tests.runtime.hands.test_walls import make
 
 from interlock.errors import HandsUnavailable
-from interlock.runtime.hands import Resources
+from interlock.runtime.hands import Command, Resources, Start, Stop
 from interlock.runtime.hands.bubblewrap import BubblewrapBox
 from interlock.runtime.hands.egress import Connected, Egress, Stray
 from interlock.runtime.hands.network import Ways
@@ -86,6 +86,20 @@ def test_the_way_out_is_the_proxys(tmp_path: Path) -> None:
                 for _ in range(3):
                     group.create_task(sh(box, "curl -sS http://example.com/y | wc -c"))
             assert len(door.asked) == 4
+
+    run_on("uvloop", main)
+
+
+def test_a_command_ends_when_the_loops_threads_are_gone(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with with_door(tmp_path) as (box, _, _):
+            outputs = box.execute(Command(argv=("sleep", "600")))
+            assert isinstance(await anext(outputs), Start)
+            await asyncio.get_running_loop().shutdown_default_executor()
+            async with asyncio.timeout(20):
+                await box.destroy()
+                (stop,) = [output async for output in outputs]
+            assert isinstance(stop, Stop) and stop.status == "lost"
 
     run_on("uvloop", main)
 

@@ -11,8 +11,9 @@ from interlock.log import LogCorrupt
 from interlock.log.check import check_type
 from interlock.log.record import Record, chain_next, chain_start, head_json
 from interlock.runtime.sessions import event as events
+from interlock.runtime.sessions.agent import BEFORE
 from interlock.runtime.sessions.codec import Stored, chained, check_session, encoded, head_of, restore
-from interlock.runtime.sessions.event import Event, Said
+from interlock.runtime.sessions.event import Created, Event, Said
 from interlock.testing.sessions_contract import created, said
 
 
@@ -55,6 +56,21 @@ def test_every_event_comes_back(kind: Any) -> None:
         chain = chained(chain_start("session/s"), head_of(1, entry.type, 5, entry.digest))
         seen, end = restore("s", 0, None, [Stored(1, 5, entry.type.encode(), entry.payload, entry.digest, chain)])
         assert (seen[0].event, seen[0].at_ns, end) == (event, 5, chain)
+
+
+def test_a_setting_that_came_later_changes_nothing_of_a_session_that_was_made_before() -> None:
+    made = created()
+    (entry,) = encoded([msgspec.structs.replace(made, labels={"compaction": "is no setting"})])
+    document = msgspec.json.decode(entry.payload)
+    for name in BEFORE:
+        del document["agent"][name]
+    payload = msgspec.json.encode(document)
+    digest = sha256(payload).hexdigest()
+    chain = chained(chain_start("session/s"), head_of(1, entry.type, 5, digest))
+    ((seen,), _) = restore("s", 0, None, [Stored(1, 5, entry.type.encode(), payload, digest, chain)])
+    assert isinstance(seen.event, Created) and seen.event.agent.compaction == "window"
+    assert seen.event.agent == msgspec.structs.replace(made.agent, **BEFORE) != made.agent
+    assert encoded([made])[0].payload.count(b'"compaction":"summary"') == 1, "it is written from now on"
 
 
 def test_every_type_has_a_name_of_its_own() -> None:

@@ -169,11 +169,11 @@ class Bridge:
         if not await desk.flush("model.asked"):
             return
         lines = _Lines()
-        with self._parts.rack.admitting(self._session, meter.admit):
+        async with self._parts.rack.admitting(self._session, meter.admit):
             running, stopped = await self._attend(prompt, lines)
             lines.end()
             await self._noted(lines)
-            await meter.settled(all=True)
+        await meter.settled(all=True)
         self._parts.at("model.answered.after")
         told_of_hands(self._parts, self._session, desk)
         if lines.left_out:

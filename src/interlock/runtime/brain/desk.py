@@ -81,17 +81,13 @@ class Desk:
 
     async def open(self) -> None:
         """Fold the log."""
-        self.state, self.notes, self._head = State(), [], 0
-        await self.read()
+        state, notes = State(), list[Note]()
+        head = await self._read(state, notes, 0)
+        self.state, self.notes, self._head = state, notes, head
 
     async def read(self) -> None:
         """Fold what has been written since; nothing may be staged."""
-        while events := await self._store.events(self._session, after=self._head, limit=PAGE):
-            for seen in events:
-                self._fold(seen)
-            self._head = events[-1].seq
-            if len(events) < PAGE:
-                return
+        self._head = await self._read(self.state, self.notes, self._head)
 
     def fact(self, *events: Event) -> None:
         """Stage what has happened."""
@@ -154,12 +150,18 @@ class Desk:
 
     def _put(self, event: Event, *, fact: bool) -> None:
         self._staged.append((event, fact))
-        self._fold(Seen(seq=self.state.seq + 1, at_ns=self._clock.now_ns(), event=event))
+        seen = Seen(seq=self.state.seq + 1, at_ns=self._clock.now_ns(), event=event)
+        _fold(seen, self.state, self.notes)
 
-    def _fold(self, seen: Seen) -> None:
-        self.state.apply(seen)
-        if isinstance(seen.event, Note):
-            self.notes.append(seen.event)
+    async def _read(self, state: State, notes: list[Note], head: int) -> int:
+        """Fold what stands behind `head` into both; where the log ends."""
+        while events := await self._store.events(self._session, after=head, limit=PAGE):
+            for seen in events:
+                _fold(seen, state, notes)
+            head = events[-1].seq
+            if len(events) < PAGE:
+                break
+        return head
 
     async def _flush(self, append: Append) -> bool:
         if not self._staged:
@@ -167,18 +169,20 @@ class Desk:
         before, after = _POINTS[append]
         self._at(before)
         await self._hold()
+        going = len(self._staged)  # what is staged meanwhile stays
         wrote = await self._append([event for event, _ in self._staged])
         if isinstance(wrote, Fenced):
             raise LeaseLost
         if isinstance(wrote, Moved):
-            facts = [event for event, fact in self._staged if fact]
-            self._staged = []
             self.folds += 1
             await self.open()
+            facts = [event for event, fact in self._staged if fact]
+            self._staged = []
             for event in facts:
                 self._put(event, fact=True)
             return False
-        self._staged, self._head = [], wrote.head
+        del self._staged[:going]
+        self._head = wrote.head
         self._at(after)
         return True
 
@@ -210,3 +214,9 @@ class Desk:
         """Whether an append of which nothing is known did happen. No other brain's could look the same: the epoch."""
         found = await self._store.events(self._session, after=self._head, limit=len(events))
         return [seen.event for seen in found] == events
+
+
+def _fold(seen: Seen, state: State, notes: list[Note]) -> None:
+    state.apply(seen)
+    if isinstance(seen.event, Note):
+        notes.append(seen.event)

@@ -4,9 +4,10 @@ A sandbox outlives the brain that provisioned it by a while, so that a turn that
 that it is put away: a session that waits for a person costs nothing. The workspace stays in any case.
 """
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -38,7 +39,8 @@ class Rack:
         self._told: dict[str, list[Connected]] = {}
         self._untold: dict[str, int] = {}
         self._created: dict[str, Created] = {}
-        self._admits: dict[str, Admit] = {}
+        self._admits: dict[str, tuple[Admit, set[asyncio.Future[None]]]] = {}
+        """Whom to ask, and who is being answered."""
 
     def held(self, session: str) -> Sandbox | None:
         """The session's sandbox, if it has one here."""
@@ -66,19 +68,31 @@ class Rack:
         """Of a session that was given a sandbox here."""
         return self._created.get(session)
 
-    @contextmanager
-    def admitting(self, session: str, admit: Admit) -> Iterator[None]:
-        """While the block lasts, `admit` is asked about requests to the gateway out of the session's sandbox."""
-        self._admits[session] = admit
+    @asynccontextmanager
+    async def admitting(self, session: str, admit: Admit) -> AsyncIterator[None]:
+        """While the block lasts, `admit` is asked about requests to the gateway out of the session's sandbox; behind
+        it, nobody is being answered any more."""
+        asking = set[asyncio.Future[None]]()
+        self._admits[session] = admit, asking
         try:
             yield
         finally:
             del self._admits[session]
+        while asking:
+            await asyncio.wait(asking)
 
     async def admit(self, session: str, method: str, target: str) -> Admission:
         """What is said of a request to the gateway."""
-        admit = self._admits.get(session)
-        return await admit(method, target) if admit else Admission(why_not="no run of a program is under way")
+        if session not in self._admits:
+            return Admission(why_not="no run of a program is under way")
+        admit, asking = self._admits[session]
+        answered = asyncio.get_running_loop().create_future()
+        asking.add(answered)
+        try:
+            return await admit(method, target)
+        finally:
+            asking.remove(answered)
+            answered.set_result(None)
 
     def report(self, session: str, connected: Any) -> None:
         """A connection out of a sandbox was asked for: what hands are to call (`Connected` of the egress proxy, or

@@ -81,7 +81,10 @@ class Relay:
             self._count(ways.packets, FLOWS_MAX)
             self._unnamed += network.lost(ways.packets)
             # The kernel waits for all of its cores before it lets go of a packet socket: milliseconds, so not here.
-            self._loop.run_in_executor(None, ways.close)
+            try:
+                self._loop.run_in_executor(None, ways.close)
+            except RuntimeError:  # no thread is to be had: the loop is about to end, or there are too many
+                ways.close()
         for task in self._tasks:
             task.cancel()
         for place, (packets, sent) in self._flows.items():

@@ -1,6 +1,7 @@
 """What a session runs: the agent's settings, as they stand in the first event of its log."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import msgspec
 
@@ -62,3 +63,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     """How long a question to a person stands."""
     program: tuple[str, ...] = ()
     """An agent program's argv that runs in the hands instead of the loop (the bridge); empty: the loop."""
+
+
+BEFORE: Mapping[str, Any] = {"compaction": "window"}
+"""Of settings that came later: what was done before there were any, and still is in sessions whose log names none."""

@@ -10,7 +10,8 @@ import msgspec
 from interlock.errors import LocalError
 from interlock.log import LogCorrupt
 from interlock.log.record import PAYLOAD_BYTES_MAX, chain_start
-from interlock.runtime.sessions.event import Event, Seen
+from interlock.runtime.sessions.agent import BEFORE
+from interlock.runtime.sessions.event import Created, Event, Seen
 
 EVENTS_MAX = 100_000
 """Events in one append: a fork copies a whole log."""
@@ -21,6 +22,15 @@ _TAGS: dict[type, str] = {kind: str(kind.__struct_config__.tag) for kind in get_
 _SESSION = re.compile(r"[a-z0-9_][a-z0-9_-]{0,63}")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Event).decode
+
+
+class _Made(msgspec.Struct):
+    """Of a `session.created`: the settings that it names."""
+
+    agent: dict[str, msgspec.Raw]
+
+
+_decode_made = msgspec.json.Decoder(_Made).decode
 
 
 class Encoded(NamedTuple):
@@ -103,10 +113,20 @@ def restore(session: str, after: int, anchor: bytes | None, rows: Iterable[Store
             raise LogCorrupt(stream, seq, _wrong(row, seq, chain, kind))
         chain = expected
         try:
-            found.append(Seen(seq=seq, at_ns=row.at_ns, event=_decode(row.payload)))
+            found.append(Seen(seq=seq, at_ns=row.at_ns, event=_event(row.payload)))
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise LogCorrupt(stream, seq, f"a {kind} that this version cannot read: {error}") from error
     return found, chain
+
+
+def _event(payload: bytes) -> Event:
+    """What was written, as it was meant when it was."""
+    event: Event = _decode(payload)
+    if not isinstance(event, Created):
+        return event
+    named = _decode_made(payload).agent
+    later = {name: value for name, value in BEFORE.items() if name not in named}
+    return msgspec.structs.replace(event, agent=msgspec.structs.replace(event.agent, **later)) if later else event
 
 
 def _wrong(row: Stored, seq: int, chain: bytes, kind: str) -> str:

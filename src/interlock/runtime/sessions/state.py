@@ -123,6 +123,8 @@ class State:
     """Asked for, and the turn not ended yet."""
     ended: Ended | None = None
     """How the last turn ended."""
+    cut_short: bool = False
+    """The budget ended the last turn in which somebody spoke: raised, it goes on."""
     sandbox: str = ""
     snapshot: str = ""
     """Of the workspace as it is now; empty: a call has started since, or nobody made one."""
@@ -251,8 +253,7 @@ def _raised(state: State, event: Raised) -> None:
     if event.id:
         state.heard_ids[event.id] = state.seq
     state.budget = event.budget
-    if state.ended is not None and state.ended.reason == "budget" and not state.in_turn:
-        state.in_turn = True  # goes on where the budget stopped it
+    state.in_turn = state.in_turn or state.cut_short
 
 
 def _compacted(state: State, event: Compacted) -> None:
@@ -296,8 +297,9 @@ def _called(state: State, event: Called) -> None:
 
 
 def _metered(state: State, event: Metered) -> None:
-    state.metered.add(event.attempt)
-    _used(state, event)
+    if event.attempt not in state.metered:
+        state.metered.add(event.attempt)
+        _used(state, event)
 
 
 def _used(state: State, event: Answered | Failed | Metered) -> None:
@@ -362,6 +364,7 @@ def _hands_gone(state: State, event: HandsGone) -> None:
 
 def _ended(state: State, event: Ended) -> None:
     state.ended, state.in_turn, state.cancelled, state.asked, state.failed = event, False, None, None, None
+    state.cut_short = state.cut_short if state.compact_seq else event.reason == "budget"
     state.failures, state.summarising, state.compact_seq = 0, False, 0
     state.pending.clear()
 
