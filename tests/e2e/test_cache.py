@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from tests.gateway.rig import PATHS, Answer, read_answer
 from tests.gateway.shared import encoded
 
 MANY = 1000
+LOOKS = 3
+"""How often a worker is asked something behind calls that were sent, until it has read them."""
 CACHE = "x-interlock-cache"
 RULE = '[[rules]]\nname = "all"\ntier = "main"\ncache = { ttl_s = 600, hit_price = "50%" }\n'
 ZERO = {"temperature": 0}
@@ -41,13 +44,15 @@ def equal(marker: str, *, stream: bool = True) -> dict[str, Any]:
     return {**ask("chat", marker, stream=stream), "temperature": 0}
 
 
-async def call(server: Server, body: dict[str, Any], key: str) -> Answer:
+async def call(server: Server, body: dict[str, Any], key: str, sent: Callable[[], None] = lambda: None) -> Answer:
     content = encoded(body)
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     head = f"POST {PATHS['chat']} HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\n"
     writer.write(f"{head}authorization: Bearer {key}\r\ncontent-length: {len(content)}\r\n\r\n".encode() + content)
     try:
         async with asyncio.timeout(100):
+            await writer.drain()
+            sent()
             return await read_answer(reader, 90)
     finally:
         writer.close()
@@ -55,11 +60,14 @@ async def call(server: Server, body: dict[str, Any], key: str) -> Answer:
 
 async def together(server: Server, provider: Upstream, marker: str, key: str, count: int) -> list[Answer]:
     """So many equal calls at once; the upstream goes on once all of them are in."""
+    sent = list[bool]()
     async with asyncio.TaskGroup() as tasks:
-        made = [tasks.create_task(call(server, equal(marker), key)) for _ in range(count)]
+        made = [tasks.create_task(call(server, equal(marker), key, lambda: sent.append(True))) for _ in range(count)]
         async with asyncio.timeout(60):
-            while connections(server) < count:
+            while len(sent) < count or connections(server) < count:
                 await asyncio.sleep(0.1)
+        for _ in range(LOOKS):
+            assert await asyncio.to_thread(server.answers, server.port, "/readyz")
         provider.gate.touch()
     return [task.result() for task in made]
 
@@ -138,12 +146,13 @@ def check_metrics(server: Server, requests: int) -> None:
 
 def test_official_clients_get_what_they_got(tmp_path: Path) -> None:
     with (
+        contextlib.ExitStack() as stack,
         upstream(tmp_path / "upstream") as provider,
         running(tmp_path / "data", config=config(tmp_path, provider.port)) as server,
     ):
         _, key = server.issue()
-        chat = openai.OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0)
-        claude = anthropic.Anthropic(base_url=server.url, api_key=key, max_retries=0)
+        chat = stack.enter_context(openai.OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0))
+        claude = stack.enter_context(anthropic.Anthropic(base_url=server.url, api_key=key, max_retries=0))
         said: Any = [{"role": "user", "content": "hello"}]
         found: dict[str, list[tuple[str, Any]]] = {"chat": [], "stream": [], "messages": [], "messages stream": []}
         for _ in range(2):

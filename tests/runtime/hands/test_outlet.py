@@ -17,7 +17,7 @@ from interlock.runtime.hands.elf import Program
 from interlock.runtime.hands.outlet import Outlet
 from interlock.runtime.hands.prelude import tell
 from interlock.runtime.hands.relay import Relay
-from interlock.testing.hands_contract import DEADLINE_S, sh
+from interlock.testing.hands_contract import DEADLINE_S, sh, until
 from interlock.testing.loops import run_on
 
 
@@ -81,13 +81,16 @@ def test_a_command_whose_network_cannot_be_had_does_not_begin(
     async def main() -> None:
         hands = make(tmp_path, egress=Egress(tmp_path / "egress"))
         box = await hands.provision("session", "w", Resources())
-        await sh(box, "true")
         held = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - how many
         monkeypatch.setattr("interlock.runtime.hands.outlet.furnish", broken)
         async with asyncio.timeout(DEADLINE_S):
             with pytest.raises(HandsUnavailable, match=f"could not be set up: {why}"):
                 await sh(box, "touch begun")
-        assert len(os.listdir("/proc/self/fd")) == held  # noqa: PTH208 - how many
+
+        async def as_before() -> bool:
+            return len(os.listdir("/proc/self/fd")) == held  # noqa: PTH208 - how many
+
+        await until(as_before, "nothing is left open")
         monkeypatch.setattr("interlock.runtime.hands.outlet.furnish", network.furnish)
         assert (await sh(box, "ls")).text == ""
         await box.destroy()
