@@ -24,8 +24,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_openai_responses_stream(server: Server) -> None:
-    client = openai.OpenAI(base_url=f"{server.url}/v1", api_key=server.admin, timeout=60, max_retries=0)
-    with client.responses.stream(model="auto", input="Say hello.", max_output_tokens=8) as stream:
+    with (
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key=server.admin, timeout=60, max_retries=0) as client,
+        client.responses.stream(model="auto", input="Say hello.", max_output_tokens=8) as stream,
+    ):
         events = list(stream)
         final = stream.get_final_response()
     assert final.usage is not None and final.usage.output_tokens > 0
@@ -35,16 +37,18 @@ def test_openai_responses_stream(server: Server) -> None:
 
 
 def test_openai_chat_stream(server: Server) -> None:
-    client = openai.OpenAI(base_url=f"{server.url}/v1", api_key=server.admin, timeout=60, max_retries=0)
     hello: Any = [{"role": "user", "content": "Say hello."}]  # the helper raises where an answer is cut at its limit
-    with client.chat.completions.stream(model="auto", messages=hello, max_tokens=500, temperature=0) as stream:
+    with (
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key=server.admin, timeout=60, max_retries=0) as client,
+        client.chat.completions.stream(model="auto", messages=hello, max_tokens=500, temperature=0) as stream,
+    ):
         assert stream.get_final_completion().choices[0].finish_reason == "stop"
 
 
 def test_anthropic_messages_stream(server: Server) -> None:
-    client = anthropic.Anthropic(base_url=server.url, api_key=server.admin, timeout=60, max_retries=0)
-    for _ in range(20):
-        with client.messages.stream(model="auto", max_tokens=6, messages=EMOJI) as stream:
-            final = stream.get_final_message()
-        assert final.usage.output_tokens > 0
-        assert final.usage.input_tokens > 0
+    with anthropic.Anthropic(base_url=server.url, api_key=server.admin, timeout=60, max_retries=0) as client:
+        for _ in range(20):
+            with client.messages.stream(model="auto", max_tokens=6, messages=EMOJI) as stream:
+                final = stream.get_final_message()
+            assert final.usage.output_tokens > 0
+            assert final.usage.input_tokens > 0

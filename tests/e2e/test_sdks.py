@@ -3,6 +3,7 @@
 What a client was shown is compared with what is recorded, to the token.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -44,12 +45,24 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+_clients = contextlib.ExitStack()
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """What a test leaves open is closed with it, and not by the collector in the midst of another."""
+    with _clients:
+        yield
+
+
 def openai_client(server: Server, key: str, **options: Any) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{server.url}/v1", api_key=key, timeout=BOUNDED_S, max_retries=0, **options)
+    made = openai.OpenAI(base_url=f"{server.url}/v1", api_key=key, timeout=BOUNDED_S, max_retries=0, **options)
+    return _clients.enter_context(made)
 
 
 def anthropic_client(server: Server, key: str, **options: Any) -> anthropic.Anthropic:
-    return anthropic.Anthropic(base_url=server.url, api_key=key, timeout=BOUNDED_S, max_retries=0, **options)
+    made = anthropic.Anthropic(base_url=server.url, api_key=key, timeout=BOUNDED_S, max_retries=0, **options)
+    return _clients.enter_context(made)
 
 
 # each call: the same few words, by one SDK in one way

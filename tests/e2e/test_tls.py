@@ -102,8 +102,9 @@ def test_an_sdk_over_tls(tmp_path: Path, made: Certificates, monkeypatch: pytest
         try:
             until(server.places.admin_key.exists, "the admin's key")
             monkeypatch.setenv("SSL_CERT_FILE", str(made.authority))
-            client = openai.OpenAI(base_url=f"https://localhost:{server.port}/v1", api_key=server.admin, timeout=20)
-            answer = client.chat.completions.create(model="auto", messages=[{"role": "user", "content": "hello"}])
+            url = f"https://localhost:{server.port}/v1"
+            with openai.OpenAI(base_url=url, api_key=server.admin, timeout=20) as client:
+                answer = client.chat.completions.create(model="auto", messages=[{"role": "user", "content": "hello"}])
             assert answer.choices[0].message.content == "hi"
         finally:
             server.kill()
