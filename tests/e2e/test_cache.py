@@ -21,6 +21,8 @@ from tests.e2e.upstream import Upstream, ask, upstream
 from tests.gateway.rig import PATHS, Answer, read_answer
 from tests.gateway.shared import encoded
 
+from interlock.log.reader import JournalReader
+
 MANY = 1000
 LOOKS = 3
 """How often a worker is asked something behind calls that were sent, until it has read them."""
@@ -250,18 +252,26 @@ async def killed_leading(server: Server, provider: Upstream, key: str) -> None:
     """Calls on both workers; the one that leads is killed: those of the other are answered all the same."""
     async with asyncio.TaskGroup() as tasks, asyncio.timeout(90):
         made: list[asyncio.Task[str]] = []
-        while not provider.markers() or min(held := connections_by_worker(server)) == 0 or sum(held) < len(made):
+        while not provider.markers() or min(held := connections_by_worker(server)) < 2 or sum(held) < len(made):
             if sum(connections_by_worker(server)) >= len(made):
                 made += [tasks.create_task(outcome(server, key)) for _ in range(20)]
             await asyncio.sleep(0.1)
         peer = provider.seen()[0].peer
-        leader = next(pid for name, pid in server.pids().items() if name.startswith("worker") and holds(pid, peer))
-        os.kill(leader, signal.SIGKILL)
+        leader = next(name for name, pid in server.pids().items() if name.startswith("worker") and holds(pid, peer))
+        while opened(server, leader.removeprefix("worker-")) < 2:  # who is connected may not be read yet
+            await asyncio.sleep(0.05)
+        os.kill(server.pids()[leader], signal.SIGKILL)
         while len(provider.markers()) < 2:
             await asyncio.sleep(0.05)
         provider.gate.touch()
     found = Counter(task.result() for task in made)
     assert found["answered"] > 0 and found["broken"] > 0 and found.total() == len(made)
+
+
+def opened(server: Server, slot: str) -> int:
+    """How many attempts a worker has written down."""
+    records = JournalReader(server.places.journal).scan(f"usage/{slot}")
+    return sum(stored.record.type == "usage.opened" for stored in records)
 
 
 def connections_by_worker(server: Server) -> list[int]:
