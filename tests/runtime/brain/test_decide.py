@@ -4,9 +4,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.runtime.brain.deciding import ONE, SHA, TWO, allowed, asks, closed, decided, finished, started
 from tests.runtime.brain.rig import OFFERS, SECOND, SESSION, T0, answered, begun, call, created, folded, question
 
-from interlock.runtime.brain.action import Action, Ask, Close, End, Run, Settle, Wait
+from interlock.runtime.brain.action import Ask, End, Run, Settle, Wait
 from interlock.runtime.brain.decide import (
     ATTEMPTS_MAX,
     CALLS_MAX,
@@ -15,7 +16,6 @@ from interlock.runtime.brain.decide import (
     INVALID_MAX,
     SAME_MAX,
     call_key,
-    next_action,
     over_budget,
 )
 from interlock.runtime.sessions.agent import Budget
@@ -29,46 +29,12 @@ from interlock.runtime.sessions.event import (
     Event,
     Expired,
     Failed,
-    Finished,
     Raised,
     Said,
-    Started,
     Text,
-    Verdict,
     Woken,
 )
-from interlock.runtime.sessions.state import State, after
-
-VERDICTS: tuple[Verdict, ...] = ("allow", "ask", "deny")
-ONE, TWO = call("c1"), call("c2")
-SHA = question(ONE).arguments_sha256
-
-
-def decided(state: State, now_s: float = 0) -> Action:
-    return next_action(SESSION, state, T0 + int(now_s * SECOND), OFFERS)
-
-
-def finished(id: str, text: str = "r", outcome: Any = "ok", attempt: int = 1) -> Finished:
-    return Finished(call_id=id, attempt=attempt, outcome=outcome, content=Text(text=text))
-
-
-def started(id: str, effect: Any = "once", attempt: int = 1, approval: str = "") -> Started:
-    return Started(call_id=id, attempt=attempt, key=call_key(SESSION, id), effect=effect, approval=approval)
-
-
-def allowed(id: str) -> Decided:
-    return Decided(call_id=id, verdict="allow", why="x")
-
-
-def asks(id: str) -> Decided:
-    return Decided(call_id=id, verdict="ask", why="x")
-
-
-def closed(action: Action) -> Close:
-    assert isinstance(action, Settle), action
-    [close] = action.closes
-    return close
-
+from interlock.runtime.sessions.state import after
 
 # The model
 
