@@ -127,6 +127,19 @@ class HandsContract:
         assert hands.strength == self.strength
         assert (await self.box(hands)).strength == self.strength
 
+    @on_hands
+    async def test_several_look_at_once(self, hands: Hands) -> None:
+        """As when a server starts: its doctor, and the first of the sessions that go on."""
+
+        async def looks(after_s: float) -> None:
+            await asyncio.sleep(after_s)
+            for _ in range(5):
+                assert await hands.missing() == []
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(4):
+                group.create_task(looks(number * 0.005))
+
     # What a command gives back.
 
     @on_hands

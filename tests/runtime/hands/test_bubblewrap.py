@@ -1,5 +1,6 @@
 """Bubblewrap: the whole suite."""
 
+import asyncio
 import os
 import signal
 import threading
@@ -15,6 +16,7 @@ from interlock.clock import SystemClock
 from interlock.errors import HandsUnavailable
 from interlock.runtime.hands import Hands, Resources, Sandbox
 from interlock.runtime.hands.bubblewrap import Bubblewrap
+from interlock.runtime.hands.cgroups import Cgroups, Group
 from interlock.runtime.hands.egress import Egress
 from interlock.runtime.hands.workspaces import Workspaces
 from interlock.testing.hands_contained import ContainedContract
@@ -68,6 +70,24 @@ def test_as_another_user_than_root(name: str) -> None:
     if name in BY_CGROUPS:
         return run_as_other(lambda directory: run_on("debug", partial(says_what_is_weaker, directory)))
     return run_as_other(getattr(OnOneLoop(), name))
+
+
+def test_looks_at_once_share_no_control_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, make = list[str](), Cgroups.make
+
+    def noted(cgroups: Cgroups, name: str) -> Group:
+        made.append(name)
+        return make(cgroups, name)
+
+    async def main() -> None:
+        hands = Bubblewrap(Workspaces(tmp_path, SystemClock()), SystemClock())
+        async with asyncio.TaskGroup() as group:
+            looks = [group.create_task(hands.missing()) for _ in range(2)]
+        assert [look.result() for look in looks] == [[], []]
+
+    monkeypatch.setattr(Cgroups, "make", noted)
+    asyncio.run(main())
+    assert len(made) == len(set(made)) == 4, "a probe and a trial each"
 
 
 async def says_what_is_weaker(directory: Path) -> None:

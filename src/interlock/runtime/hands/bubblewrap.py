@@ -129,7 +129,8 @@ class Bubblewrap:
     async def _try(self, found: Host) -> list[str]:
         """Run `true` in a real sandbox; nothing less says that one can be had."""
         workspace = await asyncio.to_thread(self.workspaces.open, "doctor")
-        box = BubblewrapBox(self, found, "sbx_doctor", "doctor", workspace, Resources(), None)
+        id = new_id("sbx", self.clock.now_ns())  # several may look at once
+        box = BubblewrapBox(self, found, id, "doctor", workspace, Resources(), None)
         try:
             async for output in box.execute(Command(argv=("true",), time_s=PROBE_S)):
                 if isinstance(output, Stop) and output.exit_code != 0:

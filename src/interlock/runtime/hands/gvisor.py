@@ -92,9 +92,8 @@ class Gvisor:
         """See the port. It removes what killed processes left, and runs a command."""
         reasons = await asyncio.to_thread(self._look)
         if not reasons:
-            self._found = True
             reasons = await self._try()
-            self._found = not reasons
+        self._found = not reasons
         return reasons
 
     async def provision(self, session: str, workspace: str, resources: Resources) -> "GvisorBox":
