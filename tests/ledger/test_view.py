@@ -160,6 +160,21 @@ def test_figures_beyond_reason_are_held(tmp_path: Path) -> None:
     ledger.close()
 
 
+def test_a_cost_that_came_to_nothing_leaves_no_trace(tmp_path: Path) -> None:
+    """The settlement that stands comes after another one had been counted in its place."""
+    whole = log_of(
+        usage_0=[record(opened()), record(settled(usage={"input": 0}))], usage_1=[record(settled(usage={"input": 1}))]
+    )
+    ledger = folded(tmp_path, whole.cut({"usage/0": 1, "usage/1": 1}))
+    assert ledger.cost_nanousd() == 3_000
+    run(ledger.catch_up(whole, CONFIG))
+    assert ledger.cost_nanousd() == 0
+    piecemeal = ledger.dump()
+    run(ledger.rebuild(whole, CONFIG))
+    assert piecemeal == ledger.dump()
+    ledger.close()
+
+
 # Any history, delivered anyhow.
 
 REQUESTS = st.integers(1, 4).map(lambda n: f"req_{n}")

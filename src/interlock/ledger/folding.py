@@ -112,7 +112,10 @@ def _refresh(db: sqlite3.Connection, touched: Iterable[tuple[Key, Sequence[Row]]
         marks = ", ".join("?" * len(entries[0]))
         db.executemany(f"INSERT OR REPLACE INTO entries VALUES ({marks})", entries)  # noqa: S608 - question marks
     if change := _amounts(db) - before:
-        db.execute("INSERT OR REPLACE INTO cost VALUES ('all', ?)", (str(cost_nanousd(db) + change),))
+        total = cost_nanousd(db) + change
+        db.execute("DELETE FROM cost")
+        if total:  # not a row of 0: whoever folds the same in one go never had one
+            db.execute("INSERT INTO cost VALUES ('all', ?)", (str(total),))
     db.execute("DELETE FROM waiting WHERE (request_id, attempt) IN (SELECT request_id, attempt FROM touched)")
     db.executemany("INSERT INTO waiting VALUES (?, ?)", waiting)
     db.execute("DELETE FROM touched")
