@@ -28,9 +28,9 @@ test: $(STAMP) ## every test, end to end ones too
 	@$(BIN)/pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder || \
 		{ code=$$?; test -x $(BIN)/runsc || sed 's/^/no runsc: /' $(VENV)/gvisor.txt >&2; exit $$code; }
 
-soak: $(STAMP) ## thousands of seeds and examples, and a storm of kills on the intake of events: an hour
+soak: $(STAMP) ## thousands of seeds and of new examples, and a storm of kills on the intake of events: hours
 	INTERLOCK_TEST_SEEDS=5000 $(BIN)/pytest tests/sim
-	INTERLOCK_TEST_EXAMPLES=1000 $(BIN)/pytest -n 2 tests/guard tests/gateway tests/rating tests/credits tests/ledger tests/limits
+	INTERLOCK_TEST_EXAMPLES=1000 $(BIN)/pytest -n 2 -m hypothesis tests
 	INTERLOCK_TEST_KILLS=20 INTERLOCK_TEST_BATCHES=500 INTERLOCK_TEST_BATCH=1000 $(BIN)/pytest tests/control/test_events.py -k kills
 
 check: $(STAMP) ## format, lint, layers, types, habits, doctests: no server is started

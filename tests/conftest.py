@@ -6,11 +6,16 @@ from collections.abc import Callable
 
 import hypothesis
 import pytest
-from tests.examples import EXAMPLES
+from tests.examples import EXAMPLES, SOAKING
 
 from interlock.testing.loops import LOOPS, run_on
 
-hypothesis.settings.register_profile("interlock", deadline=None, max_examples=EXAMPLES)  # a deadline is wall time
+hypothesis.settings.register_profile(
+    "interlock",
+    deadline=None,  # it is wall time
+    max_examples=EXAMPLES,
+    derandomize=not SOAKING,  # what is tried is the same on every machine, and in a soak new each time
+)
 hypothesis.settings.load_profile("interlock")
 
 

@@ -2,6 +2,7 @@
 
 import os
 
+SOAKING = "INTERLOCK_TEST_EXAMPLES" in os.environ
 EXAMPLES = int(os.environ.get("INTERLOCK_TEST_EXAMPLES", "40"))
 """Of a property that does not say how many it wants."""
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.billing.rig import BASE, BUYER, ISSUER, TOKENS, VAT, Rig, UsageList, catches, ns
+from tests.examples import at_least
 
 from interlock.billing import Billing, Reports, Wanted, books
 from interlock.billing.books import Posting, balances, imbalance, reversed_
@@ -22,7 +23,7 @@ from interlock.log.memory import MemoryLog
 from interlock.testing.clock import ManualClock
 
 PRICES = ("0.333", "0.0125", "1.005", "0.00001")
-FEW = settings(max_examples=30, deadline=None)
+FEW = settings(max_examples=at_least(30), deadline=None)
 
 cases = st.fixed_dictionaries(
     {

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.billing.rig import BASE, TOKENS, Rig, catches
+from tests.examples import at_least
 
 from interlock.billing import Document, crediting
 from interlock.billing.books import balances, imbalance
@@ -18,7 +19,7 @@ from interlock.rating import round_to, to_nano
 
 TWO = {"rates": [{"name": "GST", "percent": "5"}, {"name": "QST", "percent": "9.975"}]}
 CENT = 10**7
-FEW = settings(max_examples=40, deadline=None)
+FEW = settings(max_examples=at_least(40), deadline=None)
 
 
 def invoice(quantity: int = 77) -> tuple[Rig, Document]:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.billing.rig import BASE, TOKENS, VAT, Rig, catches, ns
+from tests.examples import at_least
 
 from interlock.billing import Document, Wanted, drafting, preparing, pricing, windowing
 from interlock.billing.checking import check_booked, check_invoice, check_numbers
@@ -17,7 +18,7 @@ from interlock.billing.value import Line, PeriodSum
 from interlock.errors import LocalError
 from interlock.rating import holds, text_of
 
-FEW = settings(max_examples=25, deadline=None)
+FEW = settings(max_examples=at_least(25), deadline=None)
 BY_MODEL = {"source": {"usage": "output", "by": ["model"]}}
 BOTH = {name: {"usage": name, "by": ["model"]} for name in ("output", "input")}
 VOLUME = {"model": "volume", "tiers": [{"up_to": "10", "unit": "0.335"}, {"unit": "0.2", "flat": "1"}]}

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.billing.rig import BASE, TOKENS, VAT, Rig, catches
+from tests.examples import at_least
 
 from interlock.billing import Wanted, counting, preparing, pricing, windowing
 from interlock.billing.checking import check_invoice
@@ -111,7 +112,7 @@ USED = [("2026-11-02T07:00", 4), ("2026-11-02T07:59:59", 9), ("2026-11-09T08:59:
         ("2026-10-31T23:00", 3), ("2026-11-30T23:00", 50), ("2026-11-30T07:30", 6)]  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=at_least(25), deadline=None)
 @given(st.lists(st.tuples(moments, st.integers(0, 30)), max_size=6))
 def test_windows_are_priced_alone(used: Sequence[tuple[str, int]]) -> None:
     windows_are_priced_alone([*used, *USED])

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import at_least
 
 from interlock.config import Loaded, parse
 from interlock.config.litellm import Translation, translate
@@ -281,7 +282,7 @@ plain = st.recursive(
 
 
 @given(st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=at_least(100), deadline=None)
 def test_whatever_it_says_the_result_loads(data: st.DataObject) -> None:
     document: dict[str, Any] = yaml.safe_load(FULL)
     for _ in range(data.draw(st.integers(1, 3))):

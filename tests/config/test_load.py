@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from tests.examples import at_least
 
 from interlock.config import BUILTIN, Config, builtin, load, parse, resolve_prices
 from interlock.config.deployments import family_of
@@ -179,7 +180,7 @@ def spoilt(draw: st.DrawFn) -> dict[str, Any]:
 
 @given(st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=5), values, max_size=6) | spoilt())
 @example({"tiers": {"a": [[]]}})
-@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=at_least(250), suppress_health_check=[HealthCheck.too_slow], deadline=None)
 def test_whatever_a_file_says_it_is_a_config_or_a_config_error(document: dict[str, Any]) -> None:
     try:
         loaded = read(document, Notes("f", Lines("")), folder=Path("/nowhere"), env={})
@@ -193,7 +194,7 @@ def test_whatever_a_file_says_it_is_a_config_or_a_config_error(document: dict[st
 
 
 @given(st.text(alphabet="ab.[]{}\"'=#\n \\,1", max_size=60))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=at_least(500), deadline=None)
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         config_of(text)

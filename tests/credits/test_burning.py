@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.credits.cases import wrong
+from tests.examples import at_least
 
 from interlock.credits import burning
 from interlock.credits.burning import (
@@ -128,19 +129,19 @@ def burns_in_order(engine: Run, given_: list[Grant], amount: int) -> None:
     assert state.overage == left
 
 
-@settings(max_examples=300)
+@settings(max_examples=at_least(300))
 @given(grants(), usages, settled)
 def test_nothing_is_lost(given_: list[Grant], used: list[Usage], decided: dict[tuple[str, int], int]) -> None:
     conserves(run, given_, used, decided)
 
 
-@settings(max_examples=200)
+@settings(max_examples=at_least(200))
 @given(grants(), usages, st.lists(st.integers(0, 60), max_size=3))
 def test_one_run_equals_many(given_: list[Grant], used: list[Usage], cuts: list[int]) -> None:
     one_is_many(run, given_, [one for one in used if one.amount >= 0], cuts)
 
 
-@settings(max_examples=200)
+@settings(max_examples=at_least(200))
 @given(grants(), usages)
 def test_between_changes_a_sum_is_enough(given_: list[Grant], used: list[Usage]) -> None:
     sums_do(run, given_, used)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.credits.test_burning import START, amounts, grants, moments, usages
+from tests.examples import at_least
 
 from interlock.credits import burning
 from interlock.credits.burning import Anew, Grant, ResetAt, State, Usage, ranked, run
@@ -133,7 +134,7 @@ def agrees(every: list[Grant], used: list[Usage], resets: list[ResetAt], cuts: l
     assert fast(every, used, resets, cuts) == fast(every, used, resets), "one run equals many"
 
 
-@settings(max_examples=150)
+@settings(max_examples=at_least(150))
 @given(worlds())
 def test_resets_are_what_a_slow_engine_says(world: Any) -> None:
     agrees(*world)

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import at_least
 
 from interlock.gateway.boundary import KINDS_MAX, Refusals, refusal
 from interlock.gateway.policy import Deployment, Facts, Profile
@@ -119,7 +120,7 @@ ASKING = st.builds(
 CALLS = list(product([(), ("p0",), ("p1",), ("p0", "p1"), ("p1", "p0")], ["", "de", "us"], WORDS, WORDS))
 
 
-@settings(max_examples=30)
+@settings(max_examples=at_least(30))
 @given(
     st.lists(st.builds(msgspec.structs.replace, FACTS, agreements=st.sampled_from(WORDS)), min_size=1, max_size=3),
     st.lists(ASKING, min_size=2, max_size=2),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import at_least
 
 from interlock.errors import TransientError
 from interlock.intake import runs
@@ -71,7 +72,7 @@ def test_merging_leaves_few_runs_and_loses_nothing(tmp_path: Path, monkeypatch: 
     index.close()
 
 
-@settings(max_examples=30)
+@settings(max_examples=at_least(30))
 @given(
     st.integers(0, 1 << 30), st.lists(st.integers(1, 300), min_size=1, max_size=5), st.sampled_from([7, 50, 1 << 20])
 )

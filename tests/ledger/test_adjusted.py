@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import at_least
 from tests.ledger.logs import SONNET, RepeatingLog, adopted, log_of, opened, record, run, settled
 
 from interlock.ledger import Adjusted, Ledger, lost
@@ -149,7 +150,7 @@ CHANGES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=at_least(30))
 @given(CHANGES, st.data())
 def test_the_view_is_the_same_whatever_order_streams_are_read_in(changes: list[Record], data: st.DataObject) -> None:
     """Adjustments before or after the calls and the prices they concern, in any pieces."""

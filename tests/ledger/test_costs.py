@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import at_least
 from tests.ledger.logs import FREE, MINI, SONNET, adopted, log_of, opened, record, run, settled
 
 from interlock.errors import LocalError
@@ -86,13 +87,13 @@ def check_sums(attempts: Sequence[Attempt], by: Sequence[str]) -> None:
         assert one.amount_nanousd == amount([row for row in found.rows if not row.dimensions[one.dimension]])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=at_least(60), deadline=None)
 @given(ATTEMPTS, BY)
 def test_rows_sum_to_the_total_of_usage_whatever_is_asked_for(attempts: list[Attempt], by: list[str]) -> None:
     check_sums(attempts, by)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=at_least(50), deadline=None)
 @given(ATTEMPTS)
 def test_each_tool_has_its_share_and_its_sessions(attempts: list[Attempt]) -> None:
     """Against plain loops, call by call."""

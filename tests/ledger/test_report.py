@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import at_least
 from tests.ledger.logs import FREE, MINI, SONNET, adopted, log_of, opened, record, refused, run, settled
 
 from interlock.errors import LocalError
@@ -117,7 +118,7 @@ def brute(attempts: list[Attempt]) -> dict[str, Any]:
     return {field: row[field] for field in report.UsageRow.__struct_fields__ if field != "dimensions"}
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=at_least(30))
 @given(
     ATTEMPTS,
     st.lists(st.sampled_from(DIMENSIONS), unique=True, max_size=3),
@@ -182,7 +183,7 @@ def test_a_wrong_question_is_answered_with_the_right_one(tmp_path: Path, monkeyp
     ledger.close()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=at_least(30))
 @given(ATTEMPTS, st.sampled_from([None, "mini", "secret"]))
 def test_savings_are_exact_and_leave_nothing_out_silently(attempts: list[Attempt], baseline: str | None) -> None:
     actual, other, left_out = 0, 0, 0
@@ -296,7 +297,7 @@ def test_an_undecodable_part_does_not_hide_the_rest(tmp_path: Path) -> None:
     ledger.close()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=at_least(30))
 @given(ATTEMPTS, st.lists(st.builds(refused, st.just("req_1"), tenant=st.sampled_from(["acme", "bolt"])), max_size=2))
 def test_a_tenant_sees_only_its_own(attempts: list[Attempt], refusals: list[Refused]) -> None:
     mine = [attempt for attempt in attempts if attempt[0].tenant == "acme"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.ledger.logs import MINI, SONNET, RepeatingLog, adopted, log_of, opened, record, refused, run, settled
 
@@ -224,7 +224,6 @@ def expected_rows(log: RepeatingLog) -> dict[tuple[str, int], tuple[int, str, in
     return rows
 
 
-@settings(deadline=None, max_examples=40)
 @given(HISTORIES, st.data())
 def test_folded_once_however_delivered(history: dict[str, list[Record]], data: st.DataObject) -> None:
     """Catching up at random moments, by a ledger that is killed and opened again at random points of a batch,

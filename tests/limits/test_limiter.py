@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
+from tests.examples import at_least
 
 from interlock.limits import Actual, Claim, Crossing, Denied, Held, Limit, Limiter, Page, worker_died
 from interlock.limits.limit import end_ns
@@ -202,7 +203,7 @@ class TwoWorkers(RuleBasedStateMachine):
 
 
 TestTwoWorkers = TwoWorkers.TestCase
-TestTwoWorkers.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestTwoWorkers.settings = settings(max_examples=at_least(150), stateful_step_count=40, deadline=None)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.examples import at_least
 from tests.log.journals import STREAM, journal_dir, open_journal, problems, records, write
 
 from interlock.errors import LocalError, LogUnavailable
@@ -173,7 +174,7 @@ class Crashes(RuleBasedStateMachine):
 
 
 TestCrashes = Crashes.TestCase
-TestCrashes.settings = settings(max_examples=40, stateful_step_count=15, deadline=None)
+TestCrashes.settings = settings(max_examples=at_least(40), stateful_step_count=15, deadline=None)
 
 WRITER = """
 import asyncio, sys

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import at_least
 
 from interlock.errors import LocalError
 from interlock.meters.windows import SIZES, Size, windows, zone_of
@@ -40,7 +41,7 @@ def label(minute: int, zone: ZoneInfo, size: Size) -> tuple[object, ...]:
     shift=st.integers(-1500, 1500),
     length=st.integers(1, 4000),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=at_least(300), deadline=None)
 def test_a_window_is_the_minutes_with_one_label(zone: str, size: Size, start: str, shift: int, length: int) -> None:
     since = int((datetime.fromisoformat(start + "T00:00Z") + timedelta(minutes=shift)).timestamp()) // 60
     until = since + length

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import at_least
 
 from interlock.reconciling import dividing
 from interlock.reconciling.dividing import NOBODY, WHOSE_MAX, Group, Share, Whose, bounded, changed, divided, most_of
@@ -77,7 +78,7 @@ runs = st.tuples(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=at_least(200))
 @given(runs)
 def test_many_runs_are_one(run: Any) -> None:
     in_many_runs(*run)

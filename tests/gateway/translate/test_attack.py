@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import at_least
 from tests.gateway.translate import story
 from tests.gateway.translate.day import a_day
 from tests.gateway.translate.story import FORMATS
@@ -143,7 +144,7 @@ def nodes(value: Any) -> list[tuple[Any, Any]]:
     return found
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=at_least(300))
 @given(st.sampled_from(FORMATS), st.integers(0, 50), st.data())
 def test_a_request_with_anything_in_it_is_translated_or_refused(client: Format, seed: int, data: st.DataObject) -> None:
     document = msgspec.json.decode(msgspec.json.encode(a_day(client, Random(seed), 4).document))  # nothing in it shared

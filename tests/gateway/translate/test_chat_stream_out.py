@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from tests.examples import at_least
 from tests.gateway.translate.chat_streams import (
     IDS,
     NAMES,
@@ -162,7 +163,7 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=at_least(300))
 @given(st.lists(EVENTS, max_size=25), st.booleans(), st.booleans())
 def test_any_order_of_events_gives_the_beginning_of_a_legal_stream(
     events: list[Event], usage: bool, legacy: bool

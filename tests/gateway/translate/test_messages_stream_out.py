@@ -9,6 +9,7 @@ from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import at_least
 from tests.gateway.translate.messages_streams import ENVELOPE, legal, payloads, texts, written
 from tests.gateway.translate.same import events_of
 
@@ -166,7 +167,7 @@ any_event: st.SearchStrategy[Event] = st.one_of(
 last_events = st.sampled_from([Done(), Failed("t", "m"), TextDelta("a")])
 
 
-@settings(max_examples=400)
+@settings(max_examples=at_least(400))
 @given(st.lists(any_event, max_size=25), last_events, st.lists(any_event, max_size=2))
 def test_any_order_gives_a_legal_stream(events: list[Event], last: Event, after: list[Event]) -> None:
     found = payloads(written(*events, last, *after))
@@ -176,7 +177,7 @@ def test_any_order_gives_a_legal_stream(events: list[Event], last: Event, after:
         assert found == payloads(written(*events, last))
 
 
-@settings(max_examples=200)
+@settings(max_examples=at_least(200))
 @given(st.permutations([*"aaaabbbbccct"]))
 def test_interleaved_calls_lose_nothing(order: list[str]) -> None:
     """Fragments of three calls and text in any order: each call is whole, and in order of beginning."""

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import at_least
 from tests.gateway.answers import WHOLE
 
 from interlock.gateway.wire import quick
@@ -62,7 +63,7 @@ def agree(format: Format, body: bytes) -> None:
         assert quickly == said(read_whole(format, body)), body
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=at_least(1500), deadline=None)
 @given(st.sampled_from(FORMATS), CHANGES)
 def test_the_two_agree(format: Format, changes: dict[str, Any]) -> None:
     document = msgspec.json.decode(WHOLE[format])

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import at_least
 
 from interlock.gateway.wire import asking_usage, model_span, read, with_model
 
@@ -69,7 +70,7 @@ def only_change(before: bytes, after: bytes) -> tuple[bytes, bytes]:
     return before[start : len(before) - end], after[start : len(after) - end]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=at_least(150), deadline=None)
 @given(made=bodies(), model=VALUE | st.text(min_size=1, max_size=8))
 def test_the_model_and_nothing_else(made: tuple[bytes, dict[str, Any]], model: str) -> None:
     body, document = made
@@ -81,7 +82,7 @@ def test_the_model_and_nothing_else(made: tuple[bytes, dict[str, Any]], model: s
     assert (after[: span[0]], after[len(after) - len(body) + span[1] :]) == (body[: span[0]], body[span[1] :])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=at_least(150), deadline=None)
 @given(made=bodies())
 def test_asking_for_usage_and_nothing_else(made: tuple[bytes, dict[str, Any]]) -> None:
     body, document = made

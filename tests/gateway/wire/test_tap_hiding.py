@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.examples import at_least
 from tests.gateway.wire.streams import hidden, run, seen
 
 from interlock.gateway.wire import StreamTap
@@ -34,7 +35,7 @@ CHUNKS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=at_least(300), deadline=None)
 @given(
     chunks=st.lists(CHUNKS, min_size=1, max_size=6),
     reorder=st.randoms(use_true_random=False),
@@ -74,7 +75,7 @@ def lines_of(stream: bytes, end: str) -> list[bytes]:
     return [event + end.encode() for event in stream.split(end.encode())[:-1]]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=at_least(200), deadline=None)
 @given(texts=st.lists(NASTY | st.text(max_size=5), max_size=12), hide_usage=st.booleans())
 def test_alike_events_are_all_shown_and_counted(texts: list[str], hide_usage: bool) -> None:
     """The learned head and tail must never swallow or change an event that differs elsewhere."""

@@ -4,6 +4,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import at_least
 from tests.runtime.brain.deciding import SHA, VERDICTS, finished, started
 from tests.runtime.brain.rig import OFFERS, SECOND, SESSION, T0, call, created
 
@@ -132,7 +133,7 @@ def people(state: State, what: str) -> list[Event]:
     return []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=at_least(300), deadline=None)
 @given(st.data(), st.sampled_from(("tell", "ask")), st.sampled_from(("summary", "window")))
 def test_no_sequence_of_events_brings_about_what_must_not_be(
     data: st.DataObject, on_unknown: Any, compaction: Any

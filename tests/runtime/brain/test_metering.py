@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import at_least
 from tests.runtime.brain.books import AMOUNT, TOKENS, Books
 from tests.runtime.brain.rig import SECOND, SESSION, Bench, Script, begun
 
@@ -323,7 +324,7 @@ def test_a_brain_that_dies_in_between_loses_nothing(run: Run, tmp_path: Path, po
     run(main, blocking_s=1.0)
 
 
-@settings(max_examples=20)
+@settings(max_examples=at_least(20))
 @given(seed=st.integers(0, 2**32), bound=st.integers(1, 6))
 def test_the_log_says_what_the_ledger_says(seed: int, bound: int) -> None:
     """Calls that run at once, are tried again, hang up and are settled late; brains that die. The oracle adds up."""

@@ -5,13 +5,14 @@ import posixpath
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import at_least
 
 from interlock.runtime.permissions.paths import inside, normal, place, protected
 
 parts = st.lists(st.sampled_from(["a", "b", "..", ".", "", "workspace", "c d"]), min_size=1, max_size=8)
 
 
-@settings(max_examples=400)
+@settings(max_examples=at_least(400))
 @given(parts=parts, absolute=st.booleans())
 def test_a_path_is_inside_if_the_standard_library_says_so(parts: list[str], absolute: bool) -> None:
     text = ("/" if absolute else "") + "/".join(parts)

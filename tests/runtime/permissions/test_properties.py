@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import at_least
 from tests.runtime.permissions.asking import ruling
 from tests.runtime.permissions.test_readers import OTHERS, READS
 from tests.runtime.permissions.test_script import SOUP
@@ -44,7 +45,7 @@ modes = st.sampled_from(MODES)
 Made = tuple[str, str]
 """A tool and its argument."""
 allows = st.lists(allowable, max_size=4)
-many = settings(max_examples=400, deadline=None)
+many = settings(max_examples=at_least(400), deadline=None)
 
 
 @many
@@ -167,7 +168,7 @@ texts = st.one_of(
 tools = st.sampled_from(["shell", "read", "edit", "search", "fetch", "mcp(a.b)", ""])
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=at_least(600), deadline=None)
 @given(text=texts, tool=tools, mode=modes)
 def test_any_text_is_decided(text: str, tool: str, mode: Mode) -> None:
     key = {"shell": "command", "fetch": "url"}.get(tool, "path")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
+from tests.examples import at_least
 from tests.runtime.permissions.shells import PROGRAMS, Shells, unasked, understood, unnamed, unseen
 
 words = st.sampled_from(
@@ -121,7 +122,9 @@ def shells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shells]:
 
 @pytest.mark.parametrize("shell", ["bash", "dash"])
 @settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=at_least(120),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(text=lines)
 def test_all_that_a_shell_starts_was_seen(shells: Shells, shell: str, text: str) -> None:
@@ -136,7 +139,9 @@ def test_all_that_a_shell_starts_was_seen(shells: Shells, shell: str, text: str)
 
 @pytest.mark.parametrize("shell", ["bash", "dash"])
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=at_least(300),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(text=st.one_of(soup, changed(), changed()))
 def test_what_is_said_to_be_seen_through_is(shells: Shells, shell: str, text: str) -> None:

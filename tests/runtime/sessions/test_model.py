@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from tests.examples import at_least
 
 from interlock.errors import LocalError
 from interlock.log.verify import verify
@@ -154,7 +155,7 @@ class Sessions(RuleBasedStateMachine):
 
 
 TestSessions = Sessions.TestCase
-TestSessions.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestSessions.settings = settings(max_examples=at_least(60), stateful_step_count=25, deadline=None)
 
 
 class SmallBatches(Sessions):
@@ -173,4 +174,4 @@ class SmallBatches(Sessions):
 
 
 TestSmallBatches = SmallBatches.TestCase
-TestSmallBatches.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
+TestSmallBatches.settings = settings(max_examples=at_least(20), stateful_step_count=25, deadline=None)
