@@ -6,6 +6,7 @@ is still its head. What is written says what the bill says, so doing it again fi
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from fractions import Fraction
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from interlock.ledger import Adjusted, Ledger
 from interlock.log import Conflict, Log, Record
 from interlock.reconciling.figures import decimal_text
 from interlock.reconciling.matching import Comparison
-from interlock.reconciling.report import Plan, Report, totals
+from interlock.reconciling.report import Plan, Report, exact_usd, totals
 from interlock.reconciling.resolving import plan
 from interlock.reconciling.statement import Statement, within
 from interlock.units import NANO
@@ -95,13 +96,18 @@ def compare(ledger: Ledger, statement: Statement, window: Window = ALL, *, now_n
     opened = sum(found.sides.books.open.values())
     if opened:
         notes.append(f"{opened} of our calls in that time are not settled yet")
+    id = f"sha256:{statement.sha256}"
+    if id in found.sides.books.booked:
+        attempts, own, nanousd = found.sides.books.booked[id]
+        usd = exact_usd(Fraction(nanousd))
+        notes.append(f"already booked of this export: calls with true figures {attempts}, entries {own} ({usd} USD)")
     return Report(
-        statement=f"sha256:{statement.sha256}",
+        statement=id,
         providers=statement.providers,
         since_ns=since,
         until_ns=until,
         rows=found.rows,
-        plan=plan(found, f"sha256:{statement.sha256}", head),
+        plan=plan(found, id, head),
         open=opened,
         notes=tuple(notes),
     )
