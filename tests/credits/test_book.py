@@ -115,6 +115,25 @@ async def test_what_changes_right_behind_the_cut_is_not_moved_over(rig: Rig) -> 
     await agree(rig, 0)
 
 
+async def test_a_call_that_is_written_after_its_period_was_closed_is_owed(rig: Rig) -> None:
+    """The worker's own journal takes so long. What was forfeited stands; nothing is held for ever."""
+    await rig.grant(10, id="g")
+    rig.after(5)
+    call = rig.admit(8)
+    assert call
+    rig.calls.all.clear()  # nobody but the worker knows of it
+    await rig.reset("r")
+    state = await _closed(rig)
+    assert (state.forfeited, state.balance) == (10, 0)
+    rig.calls.all.append(call)
+    rig.settle(call, 6)
+    state = await _closed(rig)
+    assert (state.forfeited, state.overage, state.balance) == (10, 6, -6) and rig.held == 0
+    assert rig.capacity() - rig.used == state.balance == state.granted - state.forfeited - state.used
+    await rig.grant(7)
+    assert rig.admit(2) is None and rig.admit(1), "it is paid by what is given next"
+
+
 @pytest.mark.parametrize("seed", range(6))
 async def test_nobody_overspends_on_a_slow_disk(rig: Rig, seed: int) -> None:
     """Every write may take up to three seconds, in which calls are admitted, and end."""

@@ -82,6 +82,41 @@ async def _goes_to(rig: Rig, moment: datetime) -> None:
     await rig.credits.look()
 
 
+@given(
+    st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1)).map(lambda one: one.replace(tzinfo=UTC, day=1)),
+    st.sampled_from([27, 28, 29, 30]),
+    st.sampled_from([1, 2, 3, 6, 12, 48, 120]),
+    st.integers(-12, 12),
+)
+def test_months_are_the_calendar_s(first: datetime, days: int, months: int, n: int) -> None:
+    """From the last days of a month, also the 29th of February, to either side."""
+    anchor = first + timedelta(days=days)
+    assert nth_ns(Every(months=months), _ns(anchor), n) == _ns(_month_on(anchor, n * months))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("every", ["month", "P3M", "year"])
+@pytest.mark.parametrize("anchor", ["2024-02-29", "2023-01-30T23:59:59Z", "2022-08-31T06:00:00Z"])
+async def test_an_anchor_of_years_ago(tmp_path: Path, every: str, anchor: str) -> None:
+    """Nothing is made good of the time before the grant; then it comes again by the old anchor, each period once."""
+    rig = Rig(tmp_path)
+    await rig.grant(50, id="m", every=every, anchor=anchor)
+    began_ns = rig.credits.book.grants["m"].at_ns
+    for _ in range(900):
+        rig.after(86_400)
+        await rig.credits.look()
+        rig.after(3)
+        await rig.credits.look()
+    records = [stored.record for stored in rig.log.read_after(STREAM, 0)]
+    came = [msgspec.json.decode(one.payload)["at_ns"] for one in records if one.type == "credit.recurred"]
+    step, since = {"month": 1, "P3M": 3, "year": 12}[every], datetime.fromisoformat(anchor).replace(tzinfo=UTC)
+    times = (_ns(_month_on(since, n * step)) for n in range(120))
+    assert came == [one for one in times if began_ns < one <= rig.clock.now_ns()] and len(came) > 1
+    ended = [msgspec.json.decode(one.payload)["period"] for one in records if one.type == "credit.expired"]
+    assert ended == list(range(len(came))) and rig.capacity() == 50
+    rig.close()
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("anchor", ["keep", "now"])
 @pytest.mark.parametrize("year", [2028, 2029])
