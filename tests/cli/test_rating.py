@@ -42,6 +42,33 @@ def test_days_and_interim(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         assert msgspec.json.decode(capsys.readouterr().out)["total"]["total"] == amount
 
 
+LATE = """
+name = "p"
+currency = "USD"
+charges = [
+  { id = "a", price = { model = "volume", tiers = [{ up_to = "15", unit = "10" }, { unit = "5" }] } },
+  { id = "b", minimum = "1000", price = { model = "per_unit", unit = "1" } },
+]
+taxes = { rates = [{ name = "vat", percent = "10" }] }
+"""
+
+
+def test_what_was_booked_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """16 units are 80 now, of which 15 were 150; of the minimum 100 are booked. 10 % of 830 are 83."""
+    plan, usage = tmp_path / "p.toml", tmp_path / "u.json"
+    plan.write_text(LATE)
+    run = '{"quantity": 1, "covers": "run", "booked": {"quantity": 15}}'
+    usage.write_text(f'{{"a": {run}, "b": {{"quantity": 0, "booked": {{"amount": 100}}}}}}')
+    for options, credited, due in (([], "0", "913"), (["--already-billed", "13", "--credits", "999.999"], "900", "0")):
+        command = ["rate", "--plan", str(plan), "--usage", str(usage), *options]
+        assert main([*command, "--format", "json"]) == 0
+        told = msgspec.json.decode(capsys.readouterr().out)["total"]
+        assert [line["amount"] for line in told["lines"]] == ["-70", "900"]
+        assert (told["total"], told["credited"], told["due"]) == ("913", credited, due)
+        assert main(command) == 0
+        assert any(line.split() == ["due", "0.00"] for line in capsys.readouterr().out.splitlines()) == bool(options)
+
+
 @pytest.mark.parametrize(
     ("plan", "usage", "options", "said"),
     [
@@ -51,7 +78,10 @@ def test_days_and_interim(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         (None, '{"seats": {"quantity": "many"}}', [], "seats.quantity"),
         (None, '{"seats": {"amount": 1}}', [], "seats.amount: unknown key"),
         (None, '{"payments": {"quantity": 9, "event_count": 3}}', [], "charge payments: the first 2 events are free"),
+        (None, '{"seats": {"booked": {"amounts": 1}}}', [], "seats.booked.amounts: unknown key"),
         (None, "{}", ["--days", "x"], "--days"),
+        (None, "{}", ["--credits", "1e3"], "--credits"),
+        (None, "{}", ["--already-billed=-1"], "already_billed is negative"),
         (None, "{}", ["--days", "32/31"], "days"),
     ],
 )

@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from tests.ledger.logs import SONNET, adopted, log_of, opened, record, run, settled
+from tests.ledger.logs import SONNET, RepeatingLog, adopted, log_of, opened, record, run, settled
 
 from interlock.ledger import Ledger
 from interlock.ledger.attempts import attempts_of
@@ -40,6 +40,31 @@ def test_a_session_s_attempts_are_its_own_open_and_settled(tmp_path: Path) -> No
     assert [one.id for one in ledger.attempts_of("acme", "ses_1", 31)] == ["req_1/2", "req_3/1"]
     assert ledger.attempts_of("acme", "conv-1", 0) == [], "only agents' sessions are asked for"
     ledger.close()
+
+
+def test_none_is_seen_without_the_price_that_its_policy_has(tmp_path: Path) -> None:
+    """One process has looked at `config`, a policy is adopted and used, and it folds the use: another that asks just
+    then is told the amount, for what it writes down of it stays written."""
+    told: list[int | None] = []
+
+    class Config(RepeatingLog):
+        async def head(self, stream: str) -> int:
+            if stream == "adjustments":  # what was used is folded
+                told.extend(one.amount_nanousd for one in asking.attempts_of("acme", "ses_1", 0))
+            return await super().head(stream)
+
+    class Usage(RepeatingLog):
+        async def streams(self) -> list[str]:
+            config.put("config", adopted("sha256:1", {"sonnet": SONNET}))
+            self.put("usage/0", record(opened(session="ses_1")), record(settled()))
+            return await super().streams()
+
+    config = Config()
+    folding, asking = Ledger(tmp_path / "ledger.sqlite"), Ledger(tmp_path / "ledger.sqlite")
+    assert run(folding.catch_up(Usage(), config)) == 3
+    assert told == [105_000]
+    folding.close()
+    asking.close()
 
 
 def test_they_are_found_without_looking_at_others(tmp_path: Path) -> None:

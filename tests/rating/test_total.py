@@ -72,12 +72,19 @@ def test_a_wrong_total_is_caught(wrong: Any) -> None:
 
 
 def bill_of(
-    amounts: Sequence[str], *, last: bool = True, days: Days | None = None, taken: str = "0", **plan: Any
+    amounts: Sequence[str],
+    *,
+    last: bool = True,
+    days: Days | None = None,
+    taken: str = "0",
+    billed: str = "0",
+    **plan: Any,
 ) -> Total:
     charges = [{"id": f"c{i}", "price": {"model": "flat", "amount": text}} for i, text in enumerate(amounts)]
     made = plan_with(charges, **plan)
     rated = [rate(charge, Usage()) for charge in made.charges]
-    return total(made, rated, credits=Fraction(taken), days=days, last_of_period=last)
+    paid = {"credits": Fraction(taken), "already_billed": Fraction(billed)}
+    return total(made, rated, **paid, days=days, last_of_period=last)
 
 
 VAT = {"rates": [{"name": "vat", "percent": "20"}]}
@@ -152,6 +159,21 @@ def test_a_commitment_counts_what_was_booked_before_and_waits_for_the_last_invoi
     assert total(plan, [rated]).total == 42
     assert total(plan, [rated], days=Days(billed=15, period=31)).total == 10
     assert total(plan, [rated], days=Days(billed=30, period=31)).total == 40
+
+
+def test_credit_pays_what_is_left_after_what_was_billed() -> None:
+    """No more of it is taken, or the invoice would owe what the tenant has paid for already."""
+    assert shown(*_left(taken="50", billed="30")) == "50 20"
+    assert shown(*_left(taken="100", billed="30")) == "70 0"
+    assert shown(*_left(taken="100", billed="120")) == "0 -20"
+    assert shown(*_left(taken="100", billed="30", taxes=VAT)) == "90 0"
+    before = {"taxes": VAT, "order": ["credits", "taxes"]}
+    assert shown(*_left(taken="100", billed="30", **before)) == "100 -30", "what is billed is known with its taxes only"
+
+
+def _left(**more: Any) -> tuple[Fraction, Fraction]:
+    bill = bill_of(["100"], **more)
+    return bill.credited, bill.due
 
 
 def test_a_total_says_what_decided() -> None:

@@ -3,6 +3,8 @@
 import random
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +23,7 @@ from interlock.log import Appended, Conflict, Record
 from interlock.reconciling import STREAM, book, dividing, service
 from interlock.reconciling import books as books_module
 from interlock.reconciling.dividing import NOBODY, Whose
+from interlock.reconciling.report import exact_usd
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -166,6 +169,67 @@ def test_what_was_booked_in_part_is_gone_on_with(tmp_path: Path, monkeypatch: py
         ids = [stored.record.id for stored in books.log.read_after(STREAM, 0)]
         assert len(set(ids)) == len(ids)
         assert rebuilt(books, tmp_path) == books.ledger.dump()
+
+
+@pytest.mark.parametrize("shape", ["openai", "anthropic"])
+def test_wherever_a_booking_is_cut_off_the_next_one_ends_it(
+    shape: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after any of its appends: each difference is booked once, to whom one run books it; what was is told."""
+    monkeypatch.setattr(service, "RECORDS", 14)
+    rows: list[set[str]] = []
+    """Of each append of one run."""
+
+    def booked(appends: int) -> tuple[int, Counter[tuple[str, ...]]]:
+        """Appends of a run that dies after so many, and what each has in the end, by row and kind."""
+        one = SHAPES[shape].world(22)
+        plant(one, random.Random(7), ["lost", "estimated", "price", "extra", "missing", "not_metered"])
+        few = (n for n, call in enumerate(one.calls) if call.metered == "reported" and n % 3)
+        for n in few:
+            one.calls[n] = replace(one.calls[n], metered="estimated")  # several share what a bill says
+        place = tmp_path / f"{appends}"
+        with stand(one, place) as books:
+            statement, append, done = SHAPES[shape].read(one, place), books.log.append, [0]
+
+            async def dying(
+                stream: str, records: Sequence[Record], *, expect: int | None = None
+            ) -> Appended | Conflict:
+                if done[0] == appends:
+                    raise KilledError
+                done[0] += 1
+                told = [msgspec.json.decode(one.payload) for one in records if one.type == "usage.adjusted"]
+                rows.append({change["row"] for change in told})
+                return await append(stream, records, expect=expect)
+
+            books.log.append = dying  # type: ignore[method-assign]  # the process ends between two appends
+            with suppress(KilledError):
+                books.book(statement)
+            books.log.append = append  # type: ignore[method-assign]  # another process
+            records = [one.record for one in books.log.read_after(STREAM, 0) if one.record.type == "usage.adjusted"]
+            entries = [change for one in records if (change := msgspec.json.decode(one.payload, type=Adjusted)).tenant]
+            usd = exact_usd(Fraction(sum(change.amount_nanousd or 0 for change in entries)))
+            told = f"calls with true figures {len(records) - len(entries)}, entries {len(entries)} ({usd} USD)"
+            report, _ = books.book(statement)
+            notes = [note for note in report.notes if note.startswith("already booked")]
+            assert notes == ([f"already booked of this export: {told}"] if records else [])
+            assert books.compare(statement).plan.changes == ()
+            assert len([one for one in books.log.read_after(STREAM, 0) if one.record.type == "statement.imported"]) == 1
+            has: Counter[tuple[str, ...]] = Counter()
+            for row in books.ledger.usage(["tenant", "principal", "session", "deployment"]):
+                has[*row.dimensions.values(), "nanousd"] += row.amount_nanousd or 0
+            for change in _entries(books):
+                name = (change.row, change.tenant, change.deployment, change.team, change.principal, change.session)
+                has[*name, "nanousd"] += change.amount_nanousd or 0
+                has[*name, "tokens"] += sum(change.usage.values())
+            return done[0], has
+
+    appends, whole = booked(10**6)
+    assert appends > 3
+    assert sum(map(len, rows)) == len(set.union(*rows)), (
+        "a row is booked whole, or what it is divided among would change"
+    )
+    for n in range(appends):
+        assert booked(n) == (n, whole), f"killed after {n} of {appends}"
 
 
 @pytest.mark.parametrize(

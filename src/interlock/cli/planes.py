@@ -57,6 +57,10 @@ def rate(commands: "Commands", add: Add) -> None:
     parser.add_argument("--usage", metavar="FILE", required=True, help="what was used in the period, in JSON or CSV")
     parser.add_argument("--days", metavar="N/M", help="bill N of the period's M days (default: all)")
     parser.add_argument("--interim", action="store_true", help="not the period's last run: no minimum is topped up")
+    credit = "prepaid credit that is taken, as far as it is owed (default: 0)"
+    parser.add_argument("--credits", metavar="AMOUNT", default="0", help=credit)
+    billed = "what earlier invoices of the period billed, taken off what is due (default: 0)"
+    parser.add_argument("--already-billed", metavar="AMOUNT", default="0", help=billed)
 
 
 def withdrawals(commands: "Commands", add: Add) -> None:

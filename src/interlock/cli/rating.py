@@ -9,6 +9,7 @@ from interlock.errors import LocalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from fractions import Fraction
 
     from interlock.rating import Days, Plan, Rated, Step, Total
 
@@ -24,7 +25,9 @@ def run(args: Any) -> int:
     plan = read_plan_file(Path(args.plan))
     days = _days(args.days)
     rated = _rate(plan, read_usage_file(Path(args.usage)), days, last=not args.interim)
-    invoice = total(plan, rated, days=days, last_of_period=not args.interim)
+    paid = {"credits": _amount(args.credits, "--credits")}
+    paid["already_billed"] = _amount(args.already_billed, "--already-billed")
+    invoice = total(plan, rated, **paid, days=days, last_of_period=not args.interim)
     if args.format == "json":
         named = {"plan": plan.name, "version": plan.version, "hash": plan_hash(plan)}
         charges = [{**plan_record(one), "amount_nano": str(one.amount_nano)} for one in rated]
@@ -49,6 +52,15 @@ def _days(text: str | None) -> "Days | None":
     if not found:
         raise LocalError(f"--days {text!r}: expected N/M, as 24/31", field="--days")
     return Days(billed=int(found[1]), period=int(found[2]))
+
+
+def _amount(text: str, option: str) -> "Fraction":
+    from interlock.rating import exact
+
+    try:
+        return exact(text)
+    except ValueError as error:
+        raise LocalError(f"{option}: {error}", field=option) from error
 
 
 def _rate(plan: "Plan", usages: dict[str, Any], days: "Days | None", *, last: bool) -> "list[Rated]":
@@ -115,6 +127,7 @@ def _sums(invoice: "Total") -> list[str]:
     sums += [("net", invoice.net)]
     sums += [(f"tax {one.name}, {text_of(one.percent)} % of {text_of(one.base)}", one.amount) for one in invoice.taxes]
     sums += [("total", invoice.total)]
+    sums += [("due", invoice.due)] if invoice.due != invoice.total else []
     columns = [Column(invoice.currency), Column("amount", True)]
     rows = [[name, _padded(text_of(value), invoice.places)] for name, value in sums]
     return table(columns, [*rows, ["rounded off", text_of(invoice.residue)]])

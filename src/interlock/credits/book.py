@@ -24,6 +24,7 @@ from interlock.credits.records import (
     Granted,
     Lapsing,
     Owner,
+    Postponed,
     Recurred,
     Reset,
     Restored,
@@ -254,6 +255,8 @@ class Book:
                 owner = Owner(event.tenant, event.principal)
                 self.resets[event.id] = self.accounts[owner].resets[event.id] = Resetting(event, stored.record.at_ns)
                 return owner
+            case Postponed():
+                return self._postpone(event)
             case Forgiven():
                 owner = Owner(event.tenant, event.principal)
                 self.resets[event.reset].forgiven = event.nanousd
@@ -291,6 +294,25 @@ class Book:
                 lot.until_ns, lot.stops_ns = min(lot.until_ns, over_ns), 0
                 lot.lapse, lot.lapsed_ns = event.left_nanousd, at_ns
         return one.owner
+
+    def _postpone(self, event: Postponed) -> Owner:
+        if event.grant:
+            one = self.grants[event.grant]
+            over_ns, one.grant = one.grant.voided_at_ns, msgspec.structs.replace(one.grant, voided_at_ns=event.at_ns)
+            for lot in one.lots:
+                if lot.until_ns == over_ns:
+                    lot.until_ns = one.grant.period_end_ns(lot.from_ns)
+            return one.owner
+        reset = self.resets[event.reset]
+        reset.asked = msgspec.structs.replace(reset.asked, cut_ns=event.at_ns)
+        for one in (self.grants[id] for id in reset.grants):
+            one.lots[-1].until_ns = event.at_ns
+            if (recurrence := one.grant.recurrence) is not None and reset.asked.anchor == "now":
+                anew = (*recurrence.anew[:-1], Anew(event.at_ns, reset.asked.at_ns))
+                one.grant = msgspec.structs.replace(
+                    one.grant, recurrence=msgspec.structs.replace(recurrence, anew=anew)
+                )
+        return Owner(reset.asked.tenant, reset.asked.principal)
 
     def _lapse(self, event: Lapsing, at_ns: int) -> None:
         lot = self._lot(event.grant, event.period)

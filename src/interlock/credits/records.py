@@ -93,6 +93,16 @@ class Reset(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
 
 
+class Postponed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The end that stands right before this, of a void or of a reset, is at a later moment. Type `credit.postponed`;
+    written where writing that took so long that calls were admitted meanwhile that are dated after it."""
+
+    at_ns: int
+    grant: str = ""
+    """Which was voided; empty: it was a reset."""
+    reset: str = ""
+
+
 class Forgiven(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How much of what was owed a reset has dropped, for good. Type `credit.forgiven`; written as `credit.expired` is,
     0 too, unless the reset keeps what is owed."""
@@ -181,13 +191,27 @@ class Corrected(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     principal: str = ""
 
 
-Event = Granted | Begun | Voided | Reset | Forgiven | Lapsing | Expired | Recurred | Burned | Restored | Corrected
+Event = (
+    Granted
+    | Begun
+    | Voided
+    | Reset
+    | Postponed
+    | Forgiven
+    | Lapsing
+    | Expired
+    | Recurred
+    | Burned
+    | Restored
+    | Corrected
+)
 
 TYPES: dict[str, type[Event]] = {
     "credit.granted": Granted,
     "credit.begun": Begun,
     "credit.voided": Voided,
     "credit.reset": Reset,
+    "credit.postponed": Postponed,
     "credit.forgiven": Forgiven,
     "credit.lapsing": Lapsing,
     "credit.expired": Expired,

@@ -11,8 +11,8 @@ import msgspec
 
 from interlock.clock import Clock
 from interlock.credits import keeping
-from interlock.credits.book import VOID_NS, Account, Book, Lot, Resetting, Standing
-from interlock.credits.burning import NEVER_NS, State, collect, ranked
+from interlock.credits.book import EARLY_NS, VOID_NS, Account, Book, Lot, Resetting, Standing
+from interlock.credits.burning import NEVER_NS, State, boundaries, collect, ranked
 from interlock.credits.reading import Wanted, WantedReset, read_grant, read_reset
 from interlock.credits.records import (
     NAMES,
@@ -27,6 +27,7 @@ from interlock.credits.records import (
     Lapsing,
     Owner,
     Part,
+    Postponed,
     Recurred,
     Reset,
     Restored,
@@ -137,6 +138,8 @@ class Credits:
             left = await self._left(one, now_ns)
             over_ns = self._clock.now_ns() + VOID_NS  # reckoning may have taken long, and calls were admitted
             await self._write([Voided(grant=id, at_ns=over_ns, left_nanousd=left, reason=reason)])
+            if one.granted.applies == "usage" and one.lots:  # else it never begins
+                await self._postpone(self.book.accounts[one.owner], over_ns, grant=id)
             await self._look()
             return one, True
 
@@ -161,6 +164,7 @@ class Credits:
                 raise LocalError(f"{owner.name} has no credit that calls burn", code="not_found", field="tenant")
             if known is None:
                 await self._write(await self._ending(account, asked, looked_ns))
+                await self._postpone(account, self.book.resets[asked.id].asked.cut_ns, reset=asked.id)
             reset = self.book.resets[asked.id]
             await self._fold()
             until_ns = max(reset.asked.cut_ns, self._clock.now_ns())
@@ -179,6 +183,19 @@ class Credits:
         asked = msgspec.structs.replace(asked, cut_ns=self._clock.now_ns() + VOID_NS)
         check_moment(account, asked, last_ns, looked_ns)
         return list(ending(account, asked, reckoned.state))
+
+    async def _postpone(self, account: Account, over_ns: int, **of: str) -> None:
+        """Move an end that was written so slowly that calls may be dated after it that were admitted without knowing of
+        it. Now everybody knows what it takes, and nothing was closed at the first moment: that would be ours to do."""
+        now_ns = self._clock.now_ns()
+        if now_ns + EARLY_NS <= over_ns:
+            return
+        grants, resets = [one.grant for one in account.of("usage")], account.resets_at()
+        # Not over what happens to a grant by itself: that follows on the end that was written.
+        soon = boundaries(grants, State(at_ns=over_ns), now_ns + VOID_NS + 1, resets)[1:-1]
+        at_ns = soon[0] - 1 if soon else now_ns + VOID_NS
+        if at_ns > over_ns:
+            await self._write([Postponed(at_ns=at_ns, **of)])
 
     async def burn(self, tenant: str, nanousd: int, id: str) -> Burned:
         """Take at most so much of the tenant's credit for invoices, once for each id; the same again is answered as it
@@ -293,8 +310,8 @@ class Credits:
             return sum(lot.balance for lot in one.lots)
         await self._fold()
         reckoned = await self._reckon(self.book.accounts[one.owner], now_ns)
-        balances = reckoned.state.balances if reckoned is not None else {}
-        return balances.get(one.granted.id, one.grant.amount if one.grant.effective_at_ns >= now_ns else 0)
+        begun = reckoned is not None and one.grant.effective_at_ns < now_ns
+        return reckoned.state.balances.get(one.granted.id, 0) if reckoned and begun else one.grant.amount
 
     async def _write(self, events: Sequence[Event]) -> None:
         await self._change(lambda book: events)
@@ -328,6 +345,8 @@ def record_id(event: Event, seq: int) -> str:
             return f"void/{event.grant}"
         case Reset():
             return f"reset/{event.id}"
+        case Postponed():
+            return f"postpone/{event.grant or event.reset}/{seq + 1}"
         case Forgiven():
             return f"forgive/{event.reset}"
         case Lapsing():

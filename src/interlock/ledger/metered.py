@@ -45,6 +45,8 @@ class Metered(NamedTuple):
     """That `amount_nanousd` was reckoned with."""
     adjusted: Adjusted | None
     """Of an adjustment that is an entry of its own."""
+    statement: str = ""
+    """That a bill's figures were booked with, if any were."""
     team: str = ""
     principal: str = ""
     session: str = ""
@@ -59,7 +61,7 @@ def metered(db: sqlite3.Connection, providers: Collection[str], window: Window) 
         "SELECT e.request_id, e.attempt, e.at_ns, coalesce(e.settled_at_ns, 0), e.state, e.tenant, e.deployment, "  # noqa: S608 - where has no values
         "e.provider, e.model, e.upstream_model, e.outcome, e.source, e.team, e.principal, e.session, e.usage, "
         "e.amount_nanousd, e.policy, "
-        "iif(e.state = 'adjusting', "
+        "iif(e.booked_at_ns IS NOT NULL, "
         f"(SELECT payload FROM records WHERE request_id = e.request_id AND type = '{ADJUSTED}' "
         "ORDER BY seq DESC LIMIT 1), NULL) "
         f"FROM entries e WHERE {where} AND e.provider IN ({named}) AND e.source != 'cached' "
@@ -69,9 +71,10 @@ def metered(db: sqlite3.Connection, providers: Collection[str], window: Window) 
     while batch := rows.fetchmany(BATCH):
         for *plain, team, principal, session, usage, amount, policy, adjustment in batch:
             change = msgspec.json.decode(adjustment, type=Adjusted) if adjustment else None
+            statement, change = (change.statement, change if change.tenant else None) if change else ("", None)
             price = None if change else prices.price(policy, plain[6])[0]
             used = msgspec.json.decode(usage, type=dict[str, int])
-            yield Metered._make((*plain, used, amount, price, change, team, principal, session))
+            yield Metered._make((*plain, used, amount, price, change, statement, team, principal, session))
 
 
 def shares(usage: dict[str, int], price: Price | None, amount_nanousd: int | None) -> list[tuple[str, int, int, int]]:

@@ -9,7 +9,7 @@ logs: call `catch_up`.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -41,6 +41,7 @@ class Readable(Protocol):
 
 
 _Fold = Callable[[sqlite3.Connection, Sequence[Stored]], None]
+_Before = Callable[[], Awaitable[int]]
 
 
 class Ledger:
@@ -62,12 +63,15 @@ class Ledger:
         `not_found`: it was dropped before it was folded (the other streams are folded all the same). TransientError
         `view_unavailable`. And what the logs raise.
         """
-        count = await self._fold(log_config, [CONFIG_STREAM], folding.fold_policies)
+
+        async def policies() -> int:
+            return await self._fold(log_config, [CONFIG_STREAM], folding.fold_policies)
+
+        count = await policies()
         streams = [name for name in await log_usage.streams() if name.startswith(USAGE_STREAMS)]
-        count += await self._fold(log_usage, streams, folding.fold_usage)
-        count += await self._fold(log_config, [ADJUSTMENTS], folding.fold_adjustments)
-        # A policy adopted since the first look may have been used already; it stood in `config` before it was used.
-        return count + await self._fold(log_config, [CONFIG_STREAM], folding.fold_policies)
+        # A policy stands in `config` before it is used, but may have been adopted since the look at it.
+        count += await self._fold(log_usage, streams, folding.fold_usage, before=policies)
+        return count + await self._fold(log_config, [ADJUSTMENTS], folding.fold_adjustments)
 
     async def rebuild(self, log_usage: Readable, log_config: Readable) -> int:
         """Throw the view's content away and fold everything again. Raises: as `catch_up`."""
@@ -207,13 +211,13 @@ class Ledger:
         """Close the file. A fold under way ends first."""
         self._store.close()
 
-    async def _fold(self, log: Readable, streams: Iterable[str], fold: _Fold) -> int:
+    async def _fold(self, log: Readable, streams: Iterable[str], fold: _Fold, before: _Before | None = None) -> int:
         """Fold each stream to its head; one that is corrupt, or was dropped before it was folded, stops itself only."""
         count = 0
         broken: list[InterlockError] = []
         for stream in streams:
             try:
-                count += await self._fold_stream(log, stream, fold)
+                count += await self._fold_stream(log, stream, fold, before)
             except InterlockError as error:
                 if error.code not in ("log_corrupt", "not_found"):
                     raise
@@ -222,17 +226,26 @@ class Ledger:
             raise InterlockError("; ".join(error.message for error in broken), code=broken[0].code) from broken[0]
         return count
 
-    async def _fold_stream(self, log: Readable, stream: str, fold: _Fold) -> int:
+    async def _fold_stream(self, log: Readable, stream: str, fold: _Fold, before: _Before | None) -> int:
+        """
+        Args:
+            before: folds what has to be in the view before anybody sees a batch there; called when that has been read.
+        """
         position = await asyncio.to_thread(self._position, stream)
         if position > await log.head(stream):
             raise _not_continued(stream, position)
+
+        async def put(batch: Sequence[Stored]) -> int:
+            count = await before() if before else 0
+            return count + await asyncio.to_thread(self._commit, stream, batch, fold)
+
         count, batch = 0, []
         async for stored in log.read(stream, after=position):
             batch.append(stored)
             if len(batch) == BATCH:
-                count += await asyncio.to_thread(self._commit, stream, batch, fold)
+                count += await put(batch)
                 batch = []
-        return count + await asyncio.to_thread(self._commit, stream, batch, fold) if batch else count
+        return count + await put(batch) if batch else count
 
     def _position(self, stream: str) -> int:
         with self._store.read() as db:

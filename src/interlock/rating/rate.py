@@ -54,17 +54,18 @@ class _Priced:
     gross: Fraction
 
 
-def rate(charge: Charge, usage: Usage, booked: Booked = NOTHING) -> Rated:
+def rate(charge: Charge, usage: Usage, booked: Booked | None = None) -> Rated:
     """What this run books for a charge.
 
     Args:
         usage: of the period until now, or with `covers = "run"` a plain quantity since the last run.
         booked: what earlier runs of the period booked; `amount` may be the sum of their `amount_nano` over 1e9, and
-            then the nano amounts of many runs are exactly that of one.
+            then the nano amounts of many runs are exactly that of one. None: what the usage says of it.
     Raises: LocalError: `invalid_request`: the usage is not what the price needs, negative where the charge refuses
         it, or past the last tier; `field` names it.
     """
     check_usage(usage)
+    booked = booked or usage.booked or NOTHING
     work = Work()
     before = _before(charge, usage, booked, work)
     net_before = _discounted(charge, before.gross, work, "before: ") if booked.quantity else before.gross

@@ -96,7 +96,7 @@ def total(
     """An invoice over rated charges.
 
     Args:
-        credits: prepaid credit that may be taken, >= 0; no more than is owed is.
+        credits: prepaid credit that may be taken, >= 0; no more than is owed is, after taxes less what is billed.
         already_billed: what progressive invoices of the period billed, >= 0; `due` may fall below zero by it.
         days: of the period that are billed: the plan's commitment shrinks with them.
         last_of_period: whether the commitment is topped up.
@@ -107,7 +107,7 @@ def total(
             raise LocalError(f"{name} is negative", field=name)
     if credits and "credits" not in plan.order:
         raise LocalError("credits are given, and the plan's order has no place for them", field="order")
-    bill = _Bill(plan, Rounder.of(plan), rated, credits, days, last_of_period)
+    bill = _Bill(plan, Rounder.of(plan), rated, credits, already_billed, days, last_of_period)
     stages: dict[Stage, Callable[[], None]] = {
         "discounts": bill.apply_discounts,
         "commitment": bill.apply_commitment,
@@ -116,7 +116,7 @@ def total(
     }
     for stage in plan.order:
         stages[stage]()
-    return bill.total(already_billed)
+    return bill.total()
 
 
 @dataclass(slots=True)
@@ -149,6 +149,7 @@ class _Bill:
     rounder: Rounder
     rated: Sequence[Rated]
     credits: Fraction
+    already_billed: Fraction
     days: Days | None
     last_of_period: bool
     rows: list[_Row] = field(init=False)
@@ -215,7 +216,9 @@ class _Bill:
         """As much as there is, and as is owed."""
         if not self.credits:
             return
-        owed = max(sum((self._owed(row) for row in self.rows), ZERO), ZERO)
+        whole = self.taxed or not self.plan.taxes.rates  # before taxes nobody knows what of it is billed already
+        owed = sum((self._owed(row) for row in self.rows), ZERO) - (self.already_billed if whole else ZERO)
+        owed = max(owed, ZERO)
         places = self.rounder.places
         available = round_to(self.credits, places, "down") if self.rounder.rounds else self.credits
         taken = self.work.do("credits taken", "min(owed, credits)", owed=owed, credits=available)
@@ -235,7 +238,7 @@ class _Bill:
             row.tax = share
         self.taxes, self.taxed = found.taxes, True
 
-    def total(self, already_billed: Fraction) -> Total:
+    def total(self) -> Total:
         """The lines as they are, and the sums."""
         lines = tuple(self._line(row) for row in self.rows)
         net, tax = sum((line.net for line in lines), ZERO), sum((line.tax for line in lines), ZERO)
@@ -251,7 +254,7 @@ class _Bill:
             "total - credits - already_billed",
             total=paid,
             credits=self.credited_after,
-            already_billed=already_billed,
+            already_billed=self.already_billed,
         )
         residue = (
             whole
@@ -274,7 +277,7 @@ class _Bill:
             rounding=paid - whole,
             total=paid,
             credited=self.credited,
-            already_billed=already_billed,
+            already_billed=self.already_billed,
             due=due,
             residue=residue,
             steps=self.work.taken(),

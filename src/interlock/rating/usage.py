@@ -48,6 +48,20 @@ class Days(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     period: int
 
 
+class Booked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What earlier runs of the same period booked."""
+
+    amount: Fraction | None = None
+    """None: what `quantity` comes to."""
+    quantity: Fraction = ZERO
+    """As metered, before conversion and allowances; of a charge on one plain quantity."""
+    billed_quantity: Fraction = ZERO
+    """Of other charges (events, buckets, windows, meters, a level over time): what they have billed."""
+
+
+NOTHING = Booked()
+
+
 class Usage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One charge's usage, of the whole period until now or (`covers = "run"`) since the last run."""
 
@@ -69,20 +83,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     covers: Literal["period", "run"] = "period"
     last_of_period: bool = True
     """Whether this is the period's last run: only then a minimum is topped up."""
-
-
-class Booked(msgspec.Struct, frozen=True, kw_only=True):
-    """What earlier runs of the same period booked."""
-
-    amount: Fraction | None = None
-    """None: what `quantity` comes to."""
-    quantity: Fraction = ZERO
-    """As metered, before conversion and allowances; of a charge on one plain quantity."""
-    billed_quantity: Fraction = ZERO
-    """Of other charges (events, buckets, windows, meters, a level over time): what they have billed."""
-
-
-NOTHING = Booked()
+    booked: Booked | None = None
+    """By earlier runs, where whoever rates does not say so beside it."""
 
 
 class Rated(msgspec.Struct, frozen=True, kw_only=True):

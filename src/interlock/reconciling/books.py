@@ -117,12 +117,19 @@ class Books:
         self.late: set[tuple[Bucket, Name]] = set()
         """Where a call ended after the bucket in which it was opened."""
         self.calls: dict[Name, int] = {}
+        self.booked: dict[str, list[int]] = {}
+        """By statement what stands of it: attempts, entries of their own, and what these come to in nano-USD."""
         self._unsure = 0
         self._named = 0
 
     def add(self, entry: Metered) -> None:
         """Take one entry in. Raises: LocalError: too many that are not sure."""
         bucket = self._buckets.of(entry.at_ns)
+        if entry.statement:
+            own = entry.adjusted is not None
+            booked = self.booked.setdefault(entry.statement, [0, 0, 0])
+            booked[own] += 1
+            booked[2] += (entry.amount_nanousd or 0) if own else 0
         if entry.state == "open":
             self.open[bucket] = self.open.get(bucket, 0) + 1
         elif entry.adjusted is not None:

@@ -5,8 +5,11 @@ is still its head. What is written says what the bill says, so doing it again fi
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from fractions import Fraction
 from hashlib import sha256
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,7 +20,7 @@ from interlock.ledger import Adjusted, Ledger
 from interlock.log import Conflict, Log, Record
 from interlock.reconciling.figures import decimal_text
 from interlock.reconciling.matching import Comparison
-from interlock.reconciling.report import Plan, Report, totals
+from interlock.reconciling.report import Plan, Report, exact_usd, totals
 from interlock.reconciling.resolving import plan
 from interlock.reconciling.statement import Statement, within
 from interlock.units import NANO
@@ -30,7 +33,7 @@ changed, so what does not fit is not let in."""
 BOOKED_NANOUSD_MAX = 10**18
 """The same in money: a billion dollars."""
 RECORDS = 5_000
-"""Of one append. More are several, each a whole comparison would go on from."""
+"""Of one append, at most. More are several, each of which a whole comparison would go on from."""
 
 
 class Window(NamedTuple):
@@ -95,13 +98,18 @@ def compare(ledger: Ledger, statement: Statement, window: Window = ALL, *, now_n
     opened = sum(found.sides.books.open.values())
     if opened:
         notes.append(f"{opened} of our calls in that time are not settled yet")
+    id = f"sha256:{statement.sha256}"
+    if id in found.sides.books.booked:
+        attempts, own, nanousd = found.sides.books.booked[id]
+        usd = exact_usd(Fraction(nanousd))
+        notes.append(f"already booked of this export: calls with true figures {attempts}, entries {own} ({usd} USD)")
     return Report(
-        statement=f"sha256:{statement.sha256}",
+        statement=id,
         providers=statement.providers,
         since_ns=since,
         until_ns=until,
         rows=found.rows,
-        plan=plan(found, f"sha256:{statement.sha256}", head),
+        plan=plan(found, id, head),
         open=opened,
         notes=tuple(notes),
     )
@@ -147,16 +155,32 @@ def _check(told: Plan) -> None:
 
 async def _write(log: Log, clock: Clock, statement: Statement, report: Report, head: int) -> Booked | None:
     """Append what the plan says; None: the stream has moved on, so it is to be reckoned again."""
-    records = [_imported(statement, report, clock.now_ns())] if report.plan.changes else []
-    records += [_record(change, head, clock.now_ns()) for change in report.plan.changes]
     at = head
-    for first in range(0, len(records), RECORDS):
-        answer = await log.append(STREAM, records[first : first + RECORDS], expect=at)
+    for records in _appends(statement, report, head, clock.now_ns()):
+        answer = await log.append(STREAM, records, expect=at)
         if isinstance(answer, Conflict):
             return None
         at = answer.head
     told: Plan = report.plan
     return Booked(attempts=told.attempts, entries=len(told.changes) - told.attempts, nanousd=told.nanousd, head=at)
+
+
+def _appends(statement: Statement, report: Report, head: int, now_ns: int) -> Iterator[list[Record]]:
+    """What the plan says, in appends of whole rows: of one that was cut in two the rest is divided otherwise. Only one
+    that is larger than an append goes in several."""
+    records: list[Record] = []
+    for n, (_, changes) in enumerate(groupby(report.plan.changes, key=attrgetter("row"))):
+        row = [] if n else [_imported(statement, report, now_ns)]
+        row += [_record(change, head, now_ns) for change in changes]
+        if records and len(records) + len(row) > RECORDS:
+            yield records
+            records = []
+        records += row
+        while len(records) > RECORDS:
+            yield records[:RECORDS]
+            records = records[RECORDS:]
+    if records:
+        yield records
 
 
 def _imported(statement: Statement, report: Report, now_ns: int) -> Record:
