@@ -86,7 +86,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 _EPILOG = """Commands talk to the control port at INTERLOCK_URL (default http://127.0.0.1:8082) with INTERLOCK_KEY,
 or the admin.key in the data directory. usage, costs, savings, explain, reconcile (without --apply), invoices check and
-books, verify and checkpoint also work without a server; rate and replay never need one."""
+books, verify and checkpoint also work without a server; rate and doctor never need one. audit, prove, replay, export,
+backup and rebuild read the data directory itself: of INTERLOCK_URL the first four ask no more than where that is."""
 
 
 def _add(
@@ -356,7 +357,9 @@ def _meters(commands: "Commands") -> None:
     query.add_argument(
         "--filter", metavar="NAME=VALUE", type=_label, action="append", default=[], help="of the same; repeatable"
     )
-    query.add_argument("--version", metavar="N", type=int, help="of the meter (default: the newest that is ready)")
+    query.add_argument(
+        "--version", metavar="N", type=readers.count, help="of the meter (default: the newest that is ready)"
+    )
     retire = _add(group, "retire", "take a meter away; its records stay", "meters:retire", formats=("table", "json"))
     for parser in (define, query, retire):
         parser.add_argument("slug", metavar="SLUG")

@@ -135,7 +135,7 @@ def check_dimensions(by: Sequence[str]) -> None:
         if name not in DIMENSIONS:
             raise LocalError(f"unknown dimension {name!r}{nearest(name, DIMENSIONS)}", field="by")
     if len(set(by)) < len(by):
-        raise LocalError(f"a dimension is named twice in {list(by)!r}", field="by")
+        raise LocalError(f"a dimension is named twice in {','.join(by)!r}", field="by")
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

@@ -1,0 +1,68 @@
+"""What the commands make of the server's answers, and of what cannot be asked."""
+
+import pytest
+from tests.cli.conftest import Run
+from tests.e2e.server import until
+
+from interlock.testing.control_process import ControlProcess
+
+
+@pytest.fixture
+def env(server: ControlProcess) -> dict[str, str]:
+    return {"INTERLOCK_URL": server.url, "INTERLOCK_KEY": server.admin}
+
+
+def test_a_number_that_no_double_holds_is_shown(run: Run, server: ControlProcess, env: dict[str, str]) -> None:
+    event = b'{"specversion":"1.0","id":"1","source":"s","type":"t","subject":"c","data":{"tokens":1e400,"cost":0.5}}'
+    until(lambda: server.ask("GET", "/v1/status").json()["events_ready"], "events are taken")
+    sent = server.ask(
+        "POST",
+        "/v1/events",
+        event,
+        port=server.api_port,
+        headers={"content-type": "application/cloudevents+json"},
+    )
+    assert sent.status == 200, sent
+    for form in ("table", "json", "csv"):
+        done = run("ledger", "events", "--format", form, env=env)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "1E+400" in done.stdout and "0.5" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "argv", [("keys", "revoke", ""), ("explain", ""), ("invoices", "show", ""), ("plans", "show", "")]
+)
+def test_an_empty_name_is_told_as_one(run: Run, env: dict[str, str], argv: tuple[str, ...]) -> None:
+    done = run(*argv, env=env)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is empty" in done.stderr and "/v1/" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "scope"),
+    [
+        (("ledger", "close", "--period", "2026-10"), "periods:close"),
+        (("ledger", "periods"), "periods:close"),
+        (("ledger", "correct", "--source", "s", "--id", "1", "--reason", "x"), "events:correct"),
+        (("ledger", "erase", "c", "--reason", "x"), "events:erase"),
+    ],
+)
+def test_who_has_no_key_is_told_how_to_get_one(run: Run, argv: tuple[str, ...], scope: str) -> None:
+    done = run(*argv)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"interlock keys issue --tenant T --name N --scope {scope} [key_missing]" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("credits", "grant", "--tenant", "t", "--amount", "1", "--priority", "x"),
+        ("meters", "query", "m", "--version", "x"),
+        ("run", "t", "--steps", "-1"),
+        ("sessions", "list", "--limit", "1.5"),
+    ],
+)
+def test_a_number_that_is_none_is_told_without_words_of_python(run: Run, argv: tuple[str, ...]) -> None:
+    done = run(*argv)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is not a whole number from" in done.stderr
