@@ -1,5 +1,10 @@
 """What the commands make of the server's answers, and of what cannot be asked."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from tests.cli.conftest import Run
 from tests.e2e.server import until
@@ -36,6 +41,28 @@ def test_an_empty_name_is_told_as_one(run: Run, env: dict[str, str], argv: tuple
     done = run(*argv, env=env)
     assert (done.returncode, done.stdout) == (2, "")
     assert "is empty" in done.stderr and "/v1/" not in done.stderr
+
+
+def test_who_started_it_with_stdout_closed_sees_no_traceback(env: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "interlock.cli", "keys", "list"]
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *command],
+        env=os.environ | env,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_name_that_no_resolver_knows_is_told_in_words(run: Run) -> None:
+    done = run("usage", env={"INTERLOCK_URL": "http://nowhere.invalid:1", "INTERLOCK_KEY": "k"})
+    assert done.returncode == 1 and "Errno" not in done.stderr and "nowhere.invalid:1" in done.stderr
+
+
+def test_who_has_no_key_is_told_where_a_server_keeps_it(run: Run, tmp_path: Path) -> None:
+    done = run("usage", env={"INTERLOCK_URL": "http://127.0.0.1:1"})
+    assert done.returncode == 1 and "--data DIR" in done.stderr and "admin.key" in done.stderr
 
 
 @pytest.mark.parametrize(

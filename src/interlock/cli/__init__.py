@@ -13,6 +13,8 @@ from interlock.cli.parser import parse
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the process's exit status."""
+    if sys.stdout is None:  # it was closed: nobody reads
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     try:
         args = parse(argv)
         status = _run(args.run, args)

@@ -163,7 +163,8 @@ def _key(args: Any) -> str:
             key = path.read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
             raise LocalError(
-                f"no key: set INTERLOCK_KEY, or make {path} readable (a server writes it when it first starts)",
+                f"no key: set INTERLOCK_KEY, or name the server's directory with --data DIR: {path} cannot be read"
+                " (a server writes it when it first starts)",
                 code="key_missing",
             ) from error
     return _printable(key)
@@ -205,7 +206,9 @@ def _connected(base: str) -> http.client.HTTPConnection:
         connection.connect()
     except OSError as error:
         connection.close()
-        why = "no server" if isinstance(error, ConnectionRefusedError) else f"cannot connect ({error})"
+        why = (
+            "no server" if isinstance(error, ConnectionRefusedError) else f"cannot connect ({error.strerror or error})"
+        )
         raise NoServer(f"{why} at {base}: start one with `interlock serve`, or set INTERLOCK_URL") from error
     return connection
 
