@@ -93,3 +93,32 @@ def test_a_number_that_is_none_is_told_without_words_of_python(run: Run, argv: t
     done = run(*argv)
     assert (done.returncode, done.stdout) == (2, "")
     assert "is not a whole number from" in done.stderr
+
+
+def test_which_of_two_moments_is_wrong_is_told(run: Run, env: dict[str, str]) -> None:
+    for name in ("since", "until"):
+        done = run("usage", f"--{name}", "2026-02-30", env=env)
+        assert done.returncode == 2 and f" ({name}) [invalid_request]" in done.stderr
+
+
+def test_columns_that_are_wrong_are_told_in_words(run: Run, server: ControlProcess, env: dict[str, str]) -> None:
+    twice = run("usage", "--by", "tier,tier", env=env)
+    assert twice.returncode == 2 and "twice in 'tier,tier'" in twice.stderr
+    long = server.ask("GET", f"/v1/usage?by={'a' * 2000}")
+    assert long.status == 400 and len(long.json()["error"]["message"]) < 400
+
+
+def test_a_key_that_holds_every_scope_leaves_the_table_readable(run: Run, env: dict[str, str]) -> None:
+    listed = run("keys", "list", env=env).stdout
+    assert "  all  " in listed and max(map(len, listed.splitlines())) < 120
+    assert "inference usage:read" in run("keys", "list", "--format", "csv", env=env).stdout
+
+
+def test_time_is_named_alike_wherever_it_is_asked_for(run: Run, env: dict[str, str]) -> None:
+    assert run("ledger", "events", "--since", "24h", "--until", "1h", env=env).returncode == 0
+    assert "from has to lie before to" in run("ledger", "events", "--since", "1h", "--until", "24h", env=env).stderr
+
+
+def test_it_is_a_module_too() -> None:
+    done = subprocess.run([sys.executable, "-m", "interlock", "version"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("interlock ")

@@ -43,8 +43,10 @@ def _run(place: str, args: object) -> int:
         complain(*error.problems)
         return 1
     except InterlockError as error:
-        complain(f"{error.message} [{error.code}]")
-        return 2 if error.code == "invalid_request" else 1
+        wrong = error.code == "invalid_request"
+        place = f" ({error.field})" if wrong and error.field and error.field not in error.message else ""
+        complain(f"{error.message}{place} [{error.code}]")
+        return 2 if wrong else 1
     except BrokenPipeError:
         raise
     except OSError as error:

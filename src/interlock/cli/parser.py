@@ -327,8 +327,8 @@ def _ledger_events(group: "Commands") -> None:
     events = _add(group, "events", "a tenant's events as they count, the latest first", "events:show")
     for name, help_ in (("type", ""), ("subject", "the customer"), ("source", ""), ("id", "")):
         events.add_argument(f"--{name}", metavar=name[0].upper(), help=help_ or f"of this {name} only")
-    events.add_argument("--from", dest="since", metavar="WHEN", help=f"by where they count; {WHEN}")
-    events.add_argument("--to", dest="until", metavar="WHEN", help=f"exclusive; {WHEN}")
+    events.add_argument("--from", "--since", dest="since", metavar="WHEN", help=f"by where they count; {WHEN}")
+    events.add_argument("--to", "--until", dest="until", metavar="WHEN", help=f"exclusive; {WHEN}")
     events.add_argument(
         "--limit", metavar="N", type=readers.count, default=100, help="at most 1000 (default: %(default)s)"
     )
@@ -349,8 +349,8 @@ def _meters(commands: "Commands") -> None:
     define.add_argument("--description", metavar="TEXT", default="")
     listing = _add(group, "list", "list a tenant's meters", "meters:show")
     query = _add(group, "query", "what a meter says", "meters:query")
-    query.add_argument("--from", dest="since", metavar="WHEN", default="", help=f"a whole minute; {WHEN}")
-    query.add_argument("--to", dest="until", metavar="WHEN", default="", help=f"exclusive; {WHEN}")
+    query.add_argument("--from", "--since", dest="since", metavar="WHEN", default="", help=f"a whole minute; {WHEN}")
+    query.add_argument("--to", "--until", dest="until", metavar="WHEN", default="", help=f"exclusive; {WHEN}")
     query.add_argument("--window", choices=("minute", "hour", "day", "month"), help="default: one over all")
     query.add_argument("--zone", metavar="ZONE", default="UTC", help="of the windows: Europe/Berlin (default: UTC)")
     query.add_argument("--by", metavar="NAMES", help="comma-separated: the meter's groups, subject, corrects")
