@@ -122,3 +122,18 @@ def test_time_is_named_alike_wherever_it_is_asked_for(run: Run, env: dict[str, s
 def test_it_is_a_module_too() -> None:
     done = subprocess.run([sys.executable, "-m", "interlock", "version"], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("interlock ")
+
+
+def test_a_file_that_is_no_text_is_told_without_words_of_python(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_bytes(b"\xff\xfe")
+    done = run("config", "import", "litellm", str(file))
+    assert (done.returncode, done.stdout) == (1, "") and f"{file}: not UTF-8 (byte 0)" in done.stderr
+
+
+def test_a_backup_names_the_directories_it_is_about(run: Run, server: ControlProcess, tmp_path: Path) -> None:
+    data = ("--data", str(server.data_dir))
+    nowhere = run("backup", str(tmp_path / "none" / "b.tar"), *data)
+    assert nowhere.returncode == 2 and f"{tmp_path / 'none'} is not a directory" in nowhere.stderr
+    made = run("backup", str(tmp_path / "b.tar"), *data)
+    assert made.returncode == 0 and f"backed up {server.data_dir} to {tmp_path / 'b.tar'}: " in made.stdout
