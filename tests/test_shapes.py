@@ -47,8 +47,13 @@ class Plan(msgspec.Struct, forbid_unknown_fields=True):
         ({"prices": [{"model": "flat", "amont": "1"}]}, 'unknown key; did you mean "amount"?', "prices[0].amont"),
         ({"prices": [{"model": "flat"}]}, "nothing here; it is required", "prices[0].amount"),
         ({"prices": [{"amount": "1"}]}, "nothing here; it is required", "prices[0].model"),
-        ({"prices": 3}, "Expected `array`, got `int`", "prices"),
-        ({"named": {"a": {"model": "tiers", "up_to": [1, 2, 3, 4]}}}, "Expected `array` of length <= 3",
+        ({"prices": 3}, "expected a list, not a whole number", "prices"),
+        ({"name": 3}, "expected a string, not a whole number", "name"),
+        ({"wireName": "x"}, "expected a whole number, not a string", "wireName"),
+        ({"wireName": 1.5}, "expected a whole number, not a number", "wireName"),
+        ({"prices": [{"model": "tiers", "kind": 2}]},
+         "expected a string or null, not a whole number", "prices[0].kind"),
+        ({"named": {"a": {"model": "tiers", "up_to": [1, 2, 3, 4]}}}, "expected a list of length <= 3",
          "named[...].up_to"),
     ],
 )  # fmt: skip
@@ -61,7 +66,7 @@ def test_the_place_and_what_would_be_right(given: dict[str, Any], what: str, pla
 def test_of_the_value_itself_there_is_no_place() -> None:
     with pytest.raises(msgspec.ValidationError) as caught:
         msgspec.convert([], Plan)
-    assert mistake(caught.value, Plan) == ("Expected `object`, got `array`", "")
+    assert mistake(caught.value, Plan) == ("expected an object, not a list", "")
 
 
 @pytest.mark.parametrize("given", [{"x`" * 10_000: 1}, {"level": "x\n" * 10_000}, {"x\n - at `$.y`": 1}, {"": 1}])

@@ -16,6 +16,15 @@ PLACE_CHARS_MAX = 200
 _AT = re.compile(r"(?P<what>.*?)(?: - at `(?:key` in `)?\$(?P<path>.*?)`)?", re.DOTALL)
 _KEY = re.compile(r"Object (?P<what>contains unknown|missing required) field `(?P<key>.*)`", re.DOTALL)
 _VALUE = re.compile(r"Invalid (?:enum )?value (?P<value>.*)", re.DOTALL)
+_KINDS = re.compile(r"`([^`]*)`")
+_WORDS = {
+    "str": "a string",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+}
 _STEP = re.compile(r"\.(?P<name>[^.\[\]]+)|\[[^\]]*\]")
 
 
@@ -41,7 +50,13 @@ def mistake(error: msgspec.ValidationError, kind: object) -> tuple[str, str]:
     if value := _VALUE.fullmatch(what):
         known = sorted({str(name) for member in _at(path, kind) for name in _values(member)})
         what = f"{value['value'][:100]} is none of: {', '.join(known)}" if known else what
+    elif what.startswith("Expected `"):  # in its own words for types, which are Python's
+        what = _KINDS.sub(_said, f"e{what[1:]}").replace(", got ", ", not ", 1)
     return what[:WHAT_CHARS_MAX], path.lstrip(".")[:PLACE_CHARS_MAX]
+
+
+def _said(found: re.Match[str]) -> str:
+    return " or ".join(_WORDS.get(name, name) for name in found[1].split(" | "))
 
 
 def _at(path: str, kind: object) -> list[inspect.Type]:

@@ -126,6 +126,7 @@ def test_subscriptions() -> None:
         return rig.billing.subscribe(tenant, Wanted(**{"plan": "gold", "since": "2026-06-01", **wanted}), "ann")
 
     assert field(rig, asked("new")) == "buyer"
+    assert field(rig, asked("new", plan="")) == "tenant"  # none that could end
     assert field(rig, asked(plan="none")) == "plan"
     assert field(rig, asked(version=7)) == "version"
     assert field(rig, asked(since="2026-6-1")) == "since"

@@ -98,8 +98,8 @@ def test_less_memory_makes_smaller_entries() -> None:
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ('url = "http://h"', "no redis or rediss scheme"),
-        ('url = "redis://"', "no redis or rediss scheme, or no host"),
+        ('url = "http://h"', "no redis, rediss, valkey or valkeys scheme"),
+        ('url = "redis://"', "no redis, rediss, valkey or valkeys scheme, or no host"),
         ('url = "redis://u:hush@h"', "it holds a password"),
         ('url = "redis://:hush@h"', "it holds a password"),
         ('url = "redis://h?password=hush"', "a query"),

@@ -102,6 +102,13 @@ def test_what_is_reserved() -> None:
     assert any("reserve.t: found -1" in problem for problem in problems("[reserve]\nt = -1\n"))
 
 
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "valkey", "valkeys"])
+def test_the_authority_and_the_cache_take_the_same_addresses(scheme: str) -> None:
+    loaded = read(f'[server.sharing]\nurl = "{scheme}://h:6379"\n[cache]\nurl = "{scheme}://h:6379"\n')
+    assert loaded.server.sharing is not None
+    assert loaded.server.sharing.url == loaded.policy.cache.url == f"{scheme}://h:6379"
+
+
 def test_who_counts_and_who_is_told() -> None:
     server = read(
         '[server.sharing]\nurl = "redis://h:6379"\n[server.webhook]\nurl = "https://h/x"\nsecret = { env = "P" }'
@@ -114,7 +121,7 @@ def test_who_counts_and_who_is_told() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[server.sharing]\nurl = "http://h"', "server.sharing.url: it has no redis or rediss"),
+        ('[server.sharing]\nurl = "http://h"', "server.sharing.url: it has no redis, rediss, valkey or valkeys scheme"),
         ('[server.sharing]\nurl = "redis://u:secretword@h"', "server.sharing.url: it holds a password"),
         ('[server.sharing]\nmachine = "a/b"', "server.sharing.machine: found"),
         (

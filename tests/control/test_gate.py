@@ -39,3 +39,10 @@ def test_head_needs_what_get_needs(control: ControlProcess, tmp_path: Path) -> N
         ]
     )
     assert control.ask("HEAD", "/v1/meters", key=reader, port=control.api_port).status == 200
+
+
+def test_who_lacks_a_scope_is_told_how_keys_get_one(control: ControlProcess) -> None:
+    key = str(issued(control, tenant="reader", scopes=["usage:read"])["secret"])
+    answer = control.ask("GET", "/v1/sessions", key=key, port=control.api_port)
+    assert answer.status == 403
+    assert "interlock keys issue --scope sessions:run" in answer.json()["error"]["message"]

@@ -161,7 +161,8 @@ def test_versions(control: ControlProcess, key: str) -> None:
     shown = get(control, key, "/v1/meters/tokens").json()
     assert [(one["version"], one["ready"]) for one in shown["versions"]] == [(2, True), (1, True)]
     assert get(control, key, "/v1/meters/tokens", "DELETE").json() == {"slug": "tokens", "retired": True}
-    assert "there are: none" in refused(ask(control, key), "not_found", "meter")
+    gone = "there is no meter 'tokens' of tenant test-versions; there are: none"
+    assert refused(ask(control, key), "not_found", "meter") == gone
     assert define(control, key).json()["version"] == 3
 
 

@@ -67,7 +67,7 @@ def test_the_good_half_counts_and_the_bad_half_is_named(
         port=control.api_port,
     )
     assert problem.headers["content-type"] == "application/problem+json"
-    assert problem.json()["detail"].startswith("1 of 2 events are counted: [1] invalid_request: specversion ")
+    assert problem.json()["detail"].startswith("1 of 2 events are counted: [1] invalid_request: specversion must ")
     assert send(control, key, [event("om-good", data={"tokens": 7})]).json()["counts"] == {"duplicate": 1}
 
 

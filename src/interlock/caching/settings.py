@@ -29,11 +29,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of the store."""
 
     url: str = ""
-    """`redis://[USER@]HOST[:PORT][/DB]` (`rediss://`: TLS); empty: each worker's memory only."""
+    """`redis://[USER@]HOST[:PORT][/DB]`, or `valkey://` (`rediss://`, `valkeys://`: TLS).
+
+    Empty: each worker's memory only."""
     credential: Credential | None = None
     """The server's password; None: it asks for none."""
     ca_bundle: str = ""
-    """Of `rediss://`: the authorities that its certificate must come from; empty: the system's."""
+    """With TLS: the authorities that its certificate must come from; empty: the system's."""
     timeout_ms: int = 50
     """How long the server is waited for, once."""
     wait_ms: int = 15_000

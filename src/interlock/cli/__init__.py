@@ -13,6 +13,8 @@ from interlock.cli.parser import parse
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the process's exit status."""
+    if sys.stdout is None:  # it was closed: nobody reads
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     try:
         args = parse(argv)
         status = _run(args.run, args)
@@ -41,8 +43,10 @@ def _run(place: str, args: object) -> int:
         complain(*error.problems)
         return 1
     except InterlockError as error:
-        complain(f"{error.message} [{error.code}]")
-        return 2 if error.code == "invalid_request" else 1
+        wrong = error.code == "invalid_request"
+        place = f" ({error.field})" if wrong and error.field and error.field not in error.message else ""
+        complain(f"{error.message}{place} [{error.code}]")
+        return 2 if wrong else 1
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -1,4 +1,7 @@
-"""`interlock audit` and `prove`: on the files of a data directory, whether or not a server runs on it."""
+"""`interlock audit` and `prove`: on the files of a data directory, whether or not a server runs on it.
+
+A proof does not take a server's word: of the one that INTERLOCK_URL names it asks where the log is, and nothing more.
+"""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -6,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from interlock.cli.client import data_dir
+from interlock.cli.client import log_dir
 from interlock.cli.output import Column, Progress, complain, number, say, say_json, table
 from interlock.clock import SystemClock
 from interlock.errors import LocalError
@@ -70,16 +73,17 @@ def prove(args: Any) -> int:
 @contextmanager
 def _trail(args: Any) -> "Iterator[tuple[DataDir, Trail, Window]]":
     from interlock.audit import Trail, Window
-    from interlock.cli.offline import check_data_dir
+    from interlock.cli.offline import check_data_dir, check_order
     from interlock.instants import instant_ns
     from interlock.log.sqlite import SqliteLog
 
-    places, now_ns = check_data_dir(data_dir(args)), SystemClock().now_ns()
+    places, now_ns = check_data_dir(log_dir(args)), SystemClock().now_ns()
     window = Window(
         instant_ns(args.since, now_ns, "--since") if args.since else None,
         instant_ns(args.until, now_ns, "--until") if args.until else None,
         args.tenant,
     )
+    check_order(window.since_ns, window.until_ns)
     with closing(SqliteLog(places.log)) as log:
         trail = Trail(places, log)
         if args.tenant and args.tenant not in trail.tenants:

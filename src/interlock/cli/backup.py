@@ -19,10 +19,13 @@ LOUD_BYTES = 64 << 20
 
 def make(args: Any) -> int:
     """The file appears whole or not at all; `-` is stdout."""
+    from interlock.cli.offline import check_data_dir
+
+    data = check_data_dir(data_dir(args)).root
     with _written(args.file) as file:
-        backup = back_up(data_dir(args), file, SystemClock(), _told)
+        backup = back_up(data, file, SystemClock(), _told)
     if args.file != "-":  # stdout is the backup itself
-        _summary(args, backup, f"backed up to {args.file}")
+        _summary(args, backup, f"backed up {data} to {args.file}")
     return 0
 
 
@@ -63,6 +66,8 @@ def _written(name: str) -> Iterator[IO[bytes]]:
     path = Path(name)
     if path.exists():
         raise LocalError(f"{name} is there already", field="file")
+    if not path.parent.is_dir():
+        raise LocalError(f"{path.parent} is not a directory", field="file")
     made = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         # It holds keys.

@@ -1,6 +1,7 @@
 """The control port, as the commands see it. Standard library only, and never through a proxy: the port is our own."""
 
 import http.client
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
-from interlock.datadir import default_data_dir
+from interlock.datadir import DataDir, default_data_dir
 from interlock.errors import CODES, InterlockError, LocalError, TransientError
 
 DEFAULT_URL = "http://127.0.0.1:8082"
@@ -42,6 +43,27 @@ class NoServer(TransientError):
 def data_dir(args: Any) -> Path:
     """`--data`, or the default."""
     return Path(args.data) if args.data else default_data_dir()
+
+
+def log_dir(args: Any) -> Path:
+    """Whose log is read: `--data`'s, that of the server at INTERLOCK_URL if it is set, or the default's.
+
+    Raises: as `call`. LocalError: that server's directory is not on this machine.
+    """
+    if args.data or not os.environ.get("INTERLOCK_URL"):
+        return data_dir(args)
+    told = call(args, "GET", "/v1/status")
+    root = Path(told["data"])
+    try:
+        public_key = DataDir(root).checkpoint_pub.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        public_key = ""
+    if public_key != told["public_key"]:  # the same path may be another server's here
+        what = f"the server at {url()} keeps its log in {root}, and on this machine that does not hold its public key"
+        raise LocalError(
+            f"{what}: run this where it runs, or name the directory with --data DIR", code="not_found", field="--data"
+        )
+    return root
 
 
 def url(variable: str = "INTERLOCK_URL", default: str = DEFAULT_URL) -> str:
@@ -83,14 +105,17 @@ def call(
     return _decoded(_exchange(url(), _key(args), method, target, body, timeout_s))
 
 
-def call_api(args: Any, method: str, path: str, *, body: Any = None) -> Any:
-    """One call of the api port, with the key of a tenant's program. An answer item by item is one, whatever its status.
+def call_api(args: Any, method: str, path: str, scope: str, *, body: Any = None) -> Any:
+    """One call of the api port, with the key of a tenant's program that holds the scope.
+
+    An answer item by item is one, whatever its status.
 
     Raises: as `call`.
     """
     key = os.environ.get("INTERLOCK_EVENTS_KEY", "")
     if not key:  # never the admin's: it is not for that port, which may be another machine's
-        raise LocalError("no key: set INTERLOCK_EVENTS_KEY to one that holds the scope", code="key_missing")
+        how = f"interlock keys issue --tenant T --name N --scope {scope}"
+        raise LocalError(f"no key: set INTERLOCK_EVENTS_KEY to one of: {how}", code="key_missing")
     base = _api_url(args)
     try:
         return _decoded(_exchange(base, _printable(key), method, path, body))
@@ -124,7 +149,9 @@ def text(args: Any, method: str, path: str) -> str:
 
 
 def segment(text: str) -> str:
-    """`text` as one segment of a path."""
+    """`text` as one segment of a path. Raises: LocalError: it is empty."""
+    if not text:
+        raise LocalError("the name or id that was given is empty")
     return quote(text, safe="")
 
 
@@ -136,7 +163,8 @@ def _key(args: Any) -> str:
             key = path.read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
             raise LocalError(
-                f"no key: set INTERLOCK_KEY, or make {path} readable (a server writes it when it first starts)",
+                f"no key: set INTERLOCK_KEY, or name the server's directory with --data DIR: {path} cannot be read"
+                " (a server writes it when it first starts)",
                 code="key_missing",
             ) from error
     return _printable(key)
@@ -178,7 +206,9 @@ def _connected(base: str) -> http.client.HTTPConnection:
         connection.connect()
     except OSError as error:
         connection.close()
-        why = "no server" if isinstance(error, ConnectionRefusedError) else f"cannot connect ({error})"
+        why = (
+            "no server" if isinstance(error, ConnectionRefusedError) else f"cannot connect ({error.strerror or error})"
+        )
         raise NoServer(f"{why} at {base}: start one with `interlock serve`, or set INTERLOCK_URL") from error
     return connection
 
@@ -199,9 +229,18 @@ def refusal(base: str, status: int, answer: bytes) -> InterlockError:
     return InterlockError(error.message, code=error.code if error.code in CODES else "internal", field=error.field)
 
 
+def _number(text: str) -> float | msgspec.Raw:
+    value = float(text)
+    return value if math.isfinite(value) else msgspec.Raw(text.encode())
+
+
+_DECODER = msgspec.json.Decoder(float_hook=_number)
+"""A number that no double holds, as events may hold, stays as it was written."""
+
+
 def _decoded(data: bytes) -> Any:
     try:
-        return msgspec.json.decode(data)
+        return _DECODER.decode(data)
     except msgspec.DecodeError as error:
         raise InterlockError(
             "the answer is not JSON: is INTERLOCK_URL the control port?", code="upstream_invalid"

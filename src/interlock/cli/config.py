@@ -97,4 +97,4 @@ def _text(path: Path) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise ConfigError([f"{path}: not UTF-8: {error}"]) from error
+        raise ConfigError([f"{path}: not UTF-8 (byte {error.start})"]) from error

@@ -3,6 +3,7 @@
 from argparse import BooleanOptionalAction
 from typing import TYPE_CHECKING
 
+from interlock.cli import readers
 from interlock.cli.parsing import Add
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def credits(group: "Commands", add: Add) -> None:
         parser.add_argument("--principal", metavar="P", default="", help="an account of this principal's alone")
         parser.add_argument("--expires", metavar="WHEN", default="", help=f"30d, {_MOMENT} (default: never)")
         parser.add_argument("--note", metavar="TEXT", default="", help="it stays in the log")
-    grant.add_argument("--priority", metavar="N", type=int, default=0, help="0, the default, burns first")
+    grant.add_argument("--priority", metavar="N", type=readers.whole, default=0, help="0, the default, burns first")
     grant.add_argument("--effective", metavar="WHEN", default="", help=f"{_MOMENT} (default: now)")
     grant.add_argument("--every", metavar="SPAN", default="", help="day, week, month, year, P10D or P3M")
     grant.add_argument("--anchor", metavar="WHEN", default="", help=f"of --every; {_MOMENT} (default: when effective)")

@@ -4,6 +4,7 @@ from typing import Any
 
 from interlock.cli.client import call, segment
 from interlock.cli.output import Column, complain, say, say_csv, say_json, table
+from interlock.identity import SCOPES
 
 _COLUMNS = ("id", "tenant", "name", "principal", "scopes", "boundary", "state", "created_at", "expires_at")
 
@@ -40,6 +41,8 @@ def show(args: Any) -> int:
     if args.format == "csv":
         say_csv(_COLUMNS, keys)
         return 0
+    for key in keys:
+        key["scopes"] = "all" if key["scopes"] == " ".join(SCOPES) else key["scopes"]
     titles = ("id", "tenant", "name", "principal", "scopes", "boundary", "state", "expires_at")
     rows = [[str(key[name] or "-") for name in titles] for key in keys]
     say(*table([Column(title.removesuffix("_at")) for title in titles], rows))

@@ -14,6 +14,8 @@ from interlock.strictjson import loads
 
 EVENT_BYTES_MAX = 512 * 1024
 POLL_S = 0.2
+CORRECT, CLOSE, ERASE = "events:correct", "periods:close", "events:erase"
+"""What the key has to hold."""
 
 _COLUMNS = ("period", "zone", "since", "until", "closed_at", "seq", "principal", "key_id")
 
@@ -23,7 +25,7 @@ def correct(args: Any) -> int:
     asked: dict[str, Any] = {"source": args.source, "id": args.id, "reason": args.reason}
     if args.replacement is not None:
         asked["replacement"] = _event(args.replacement)
-    [item] = call_api(args, "POST", "/v1/corrections", body=[asked])["items"]
+    [item] = call_api(args, "POST", "/v1/corrections", CORRECT, body=[asked])["items"]
     if args.format == "json":
         say_json(item)
     elif item["result"] == "counted":
@@ -40,7 +42,7 @@ def correct(args: Any) -> int:
 
 def close(args: Any) -> int:
     """A period that is closed already is as good."""
-    found = call_api(args, "POST", "/v1/periods", body={"period": args.period, "zone": args.zone})
+    found = call_api(args, "POST", "/v1/periods", CLOSE, body={"period": args.period, "zone": args.zone})
     if args.format == "json":
         say_json(found)
     else:
@@ -51,7 +53,7 @@ def close(args: Any) -> int:
 
 def periods(args: Any) -> int:
     """In the order in which they were closed."""
-    found = call_api(args, "GET", "/v1/periods")["periods"]
+    found = call_api(args, "GET", "/v1/periods", CLOSE)["periods"]
     if args.format == "json":
         say_json({"periods": found})
     elif args.format == "csv":
@@ -66,13 +68,13 @@ def periods(args: Any) -> int:
 def erase(args: Any) -> int:
     """Returns when it is done, or with `--no-wait` when it is certain to be."""
     asked = {"subjects": args.subjects, "reason": args.reason, "forget": args.forget}
-    found = call_api(args, "POST", "/v1/erasures", body=asked)
+    found = call_api(args, "POST", "/v1/erasures", ERASE, body=asked)
     if not args.no_wait:
         with Progress("erasing") as progress:
             while found["state"] != "done":
                 progress.tell(found["problem"] or "searched", found["searched"])
                 time.sleep(POLL_S)
-                found = call_api(args, "GET", f"/v1/erasures/{segment(found['id'])}")
+                found = call_api(args, "GET", f"/v1/erasures/{segment(found['id'])}", ERASE)
     if args.format == "json":
         say_json(found)
     elif found["state"] == "done":
@@ -84,7 +86,7 @@ def erase(args: Any) -> int:
 
 def erasures(args: Any) -> int:
     """In the order in which they were asked for."""
-    found = call_api(args, "GET", "/v1/erasures")["erasures"]
+    found = call_api(args, "GET", "/v1/erasures", ERASE)["erasures"]
     if args.format == "json":
         say_json({"erasures": found})
     elif args.format == "csv":
@@ -112,5 +114,5 @@ def _event(place: str) -> msgspec.Raw:
     try:
         loads(text, what=place)
     except LocalError as error:
-        raise LocalError(error.message, field="--replacement") from error
+        raise LocalError(error.message.removeprefix("the "), field="--replacement") from error
     return msgspec.Raw(text)

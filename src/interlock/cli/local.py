@@ -25,4 +25,4 @@ def fetch(args: Any) -> int:
 def serve(args: Any) -> int:
     """Become `python -m interlock.local`: signals and the exit status are then its own."""
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "interlock.local", *args.rest])  # noqa: S606 - no shell is the point
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "interlock.local", *args.rest])  # noqa: S606 - no shell is the point

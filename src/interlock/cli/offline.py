@@ -21,8 +21,15 @@ def check_data_dir(root: Path) -> DataDir:
     """Raises: LocalError `not_found`: there is no log in it."""
     places = DataDir(root)
     if not places.log.is_file():
-        raise LocalError(f"{root} is not a data directory: it has no {places.log.name}", code="not_found", field="data")
+        what = f"{root} is not a data directory: it has no {places.log.name}; name one with --data DIR"
+        raise LocalError(f"{what} (`interlock status` says which a server has)", code="not_found", field="data")
     return places
+
+
+def check_order(since_ns: int | None, until_ns: int | None) -> None:
+    """Raises: LocalError: nothing can be between the two."""
+    if since_ns is not None and until_ns is not None and since_ns >= until_ns:
+        raise LocalError("--since is not before --until", field="--since")
 
 
 def ask(root: Path, question: Callable[[Ledger], Awaitable[dict[str, Any]]]) -> dict[str, Any]:

@@ -86,7 +86,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 _EPILOG = """Commands talk to the control port at INTERLOCK_URL (default http://127.0.0.1:8082) with INTERLOCK_KEY,
 or the admin.key in the data directory. usage, costs, savings, explain, reconcile (without --apply), invoices check and
-books, verify and checkpoint also work without a server; rate and replay never need one."""
+books, verify and checkpoint also work without a server; rate and doctor never need one. audit, prove, replay, export,
+backup and rebuild read the data directory itself: of INTERLOCK_URL the first four ask no more than where that is."""
 
 
 def _add(
@@ -326,8 +327,8 @@ def _ledger_events(group: "Commands") -> None:
     events = _add(group, "events", "a tenant's events as they count, the latest first", "events:show")
     for name, help_ in (("type", ""), ("subject", "the customer"), ("source", ""), ("id", "")):
         events.add_argument(f"--{name}", metavar=name[0].upper(), help=help_ or f"of this {name} only")
-    events.add_argument("--from", dest="since", metavar="WHEN", help=f"by where they count; {WHEN}")
-    events.add_argument("--to", dest="until", metavar="WHEN", help=f"exclusive; {WHEN}")
+    events.add_argument("--from", "--since", dest="since", metavar="WHEN", help=f"by where they count; {WHEN}")
+    events.add_argument("--to", "--until", dest="until", metavar="WHEN", help=f"exclusive; {WHEN}")
     events.add_argument(
         "--limit", metavar="N", type=readers.count, default=100, help="at most 1000 (default: %(default)s)"
     )
@@ -348,15 +349,17 @@ def _meters(commands: "Commands") -> None:
     define.add_argument("--description", metavar="TEXT", default="")
     listing = _add(group, "list", "list a tenant's meters", "meters:show")
     query = _add(group, "query", "what a meter says", "meters:query")
-    query.add_argument("--from", dest="since", metavar="WHEN", default="", help=f"a whole minute; {WHEN}")
-    query.add_argument("--to", dest="until", metavar="WHEN", default="", help=f"exclusive; {WHEN}")
+    query.add_argument("--from", "--since", dest="since", metavar="WHEN", default="", help=f"a whole minute; {WHEN}")
+    query.add_argument("--to", "--until", dest="until", metavar="WHEN", default="", help=f"exclusive; {WHEN}")
     query.add_argument("--window", choices=("minute", "hour", "day", "month"), help="default: one over all")
     query.add_argument("--zone", metavar="ZONE", default="UTC", help="of the windows: Europe/Berlin (default: UTC)")
     query.add_argument("--by", metavar="NAMES", help="comma-separated: the meter's groups, subject, corrects")
     query.add_argument(
         "--filter", metavar="NAME=VALUE", type=_label, action="append", default=[], help="of the same; repeatable"
     )
-    query.add_argument("--version", metavar="N", type=int, help="of the meter (default: the newest that is ready)")
+    query.add_argument(
+        "--version", metavar="N", type=readers.count, help="of the meter (default: the newest that is ready)"
+    )
     retire = _add(group, "retire", "take a meter away; its records stay", "meters:retire", formats=("table", "json"))
     for parser in (define, query, retire):
         parser.add_argument("slug", metavar="SLUG")

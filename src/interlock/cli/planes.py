@@ -169,12 +169,13 @@ def tenants(group: "Commands", add: Add) -> None:
         parser.add_argument("agreement", metavar="AGREEMENT")
 
 
-_PROVE = """answer whether any byte of a tenant's calls left the boundary it was under, from the log of this machine:
+_PROVE = """answer whether any byte of a tenant's calls left the boundary it was under, from the log on this machine's
+disk, since a proof takes no server's word: that of --data, of the server at INTERLOCK_URL, or of the default directory;
 each call is judged again by what its deployment had declared, and held against what was observed: the address that
 answered and the place that the answer named. The log is verified first. Exit status 1: something left, or the log does
 not hold."""
 _AUDIT = """list where each call went: who, from which region, to which deployment, what answered, which clause. JSON is
-one object a line. It is read from the log of this machine, and nothing is written for it."""
+one object a line. It is read from the log on this machine's disk, as by `prove`, and nothing is written for it."""
 
 
 def audit(commands: "Commands", add: Add) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from interlock.cli.client import data_dir
+from interlock.cli.client import data_dir, log_dir
 from interlock.cli.output import Column, Progress, complain, number, say, say_json, table
 from interlock.errors import LocalError
 
@@ -31,7 +31,7 @@ def export(args: Any) -> int:
     period = _period(args)
     with Progress("exporting") as progress:
         done = exporting.export(
-            check_data_dir(data_dir(args)), args.tenant, period, Path(args.output), progress=progress.tell
+            check_data_dir(log_dir(args)), args.tenant, period, Path(args.output), progress=progress.tell
         )
     if done.newer:
         newest = f"checkpoint {done.checkpoint}, the newest"
@@ -51,6 +51,7 @@ def export(args: Any) -> int:
 
 
 def _period(args: Any) -> "Period":
+    from interlock.cli.offline import check_order
     from interlock.clock import SystemClock
     from interlock.instants import instant_ns
     from interlock.proof.export import Period, month
@@ -64,8 +65,7 @@ def _period(args: Any) -> "Period":
     now_ns = SystemClock().now_ns()
     since_s = instant_ns(args.since, now_ns, "--since") // 10**9
     until_s = instant_ns(args.until, now_ns, "--until") // 10**9 if args.until else now_ns // 10**9 + 1
-    if since_s >= until_s:
-        raise LocalError("--since is not before --until", field="--since")
+    check_order(since_s, until_s)
     return Period(since_s=since_s, until_s=until_s)
 
 

@@ -17,6 +17,13 @@ def character(text: str) -> str:
     return text
 
 
+def whole(text: str) -> int:
+    """From 0."""
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
 def count(text: str) -> int:
     """From 1."""
     if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text)):

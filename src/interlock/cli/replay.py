@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from interlock.cli.client import data_dir
+from interlock.cli.client import log_dir
 from interlock.cli.output import Column, Progress, complain, money, number, say, say_csv, say_json, table
 from interlock.clock import SystemClock
 from interlock.errors import InterlockError, LocalError
@@ -60,7 +60,7 @@ def _traffic(args: Any, policy: "Policy", against: "Policy | None", progress: Pr
 
 
 def _ledger(args: Any, policy: "Policy", against: "Policy | None", progress: Progress) -> tuple["Report", str | None]:
-    from interlock.cli.offline import ask
+    from interlock.cli.offline import ask, check_order
     from interlock.instants import instant_ns
     from interlock.replay import Replay
 
@@ -72,6 +72,7 @@ def _ledger(args: Any, policy: "Policy", against: "Policy | None", progress: Pro
         "until_ns": instant_ns(args.until, now_ns, "--until") if args.until else None,
         "tenant": args.tenant,
     }
+    check_order(window["since_ns"], window["until_ns"])
     boundaries = _boundaries(args)
     reports: list[Report] = []
 
@@ -82,7 +83,7 @@ def _ledger(args: Any, policy: "Policy", against: "Policy | None", progress: Pro
         reports.append(replay.sums.report(policy.version, "as it was"))
         return {}
 
-    found = ask(data_dir(args), question)
+    found = ask(log_dir(args), question)
     return reports[0], found["problem"]
 
 
@@ -95,7 +96,7 @@ def _boundaries(args: Any) -> Callable[[str, str], tuple[str, ...]]:
     from interlock.log.sqlite import SqliteLog
 
     directory = Directory()
-    with closing(SqliteLog(check_data_dir(data_dir(args)).log)) as log:
+    with closing(SqliteLog(check_data_dir(log_dir(args)).log)) as log:
         for stored in log.read_after("identity", 0):
             directory.apply(stored)
     known: dict[tuple[str, str], tuple[str, ...]] = {}

@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from interlock.cli import readers
 from interlock.cli.parsing import Add
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def agents(commands: "Commands", add: Add) -> None:
     attach.description = _ATTACH
     attach.add_argument("session", metavar="SESSION")
     attach.add_argument(
-        "--after", metavar="N", type=int, default=0, help="begin behind event N (default: at the first)"
+        "--after", metavar="N", type=readers.whole, default=0, help="begin behind event N (default: at the first)"
     )
     attach.add_argument("--until-idle", action="store_true", help="end when it has nothing to do")
     for name, what in (("approve", "allow what a session asks for, once"), ("deny", "refuse what a session asks for")):
@@ -76,7 +77,7 @@ def _run(commands: "Commands", add: Add) -> None:
         action="append",
         help="whom its sandbox may connect to, as api.example.com:443 (default: nobody); repeatable",
     )
-    run.add_argument("--steps", metavar="N", type=int, help="model calls it may make (default: 200)")
+    run.add_argument("--steps", metavar="N", type=readers.whole, help="model calls it may make (default: 200)")
     run.add_argument("--title", metavar="TEXT", default="", help="what lists show of it")
     run.add_argument("--label", metavar="NAME=VALUE", action="append", default=[], help="kept with it; repeatable")
     run.add_argument(
@@ -101,7 +102,7 @@ def _run(commands: "Commands", add: Add) -> None:
 def sessions(group: "Commands", add: Add) -> None:
     """What sessions there are, and what they did."""
     listed = add(group, "list", "list sessions, the newest first", "agents:listed", formats=_PLAIN)
-    listed.add_argument("--limit", metavar="N", type=int, default=50, help="at most so many (default: 50)")
+    listed.add_argument("--limit", metavar="N", type=readers.whole, default=50, help="at most so many (default: 50)")
     listed.add_argument("--before", metavar="SESSION", default="", help="older ones than this")
     listed.add_argument("--tenant", metavar="T", default="", help="of this tenant only")
     _where(listed)
@@ -135,7 +136,7 @@ def sessions(group: "Commands", add: Add) -> None:
     fork.add_argument("--title", metavar="TEXT", default="", help="default: that of the first")
     budget = one("budget", "set what it may use in all; it goes on if its budget had ended it")
     for name, what in (("steps", "model calls"), ("tokens", "tokens"), ("wall-s", "seconds of work")):
-        budget.add_argument(f"--{name}", metavar="N", type=int, help=f"{what} in all, with those used")
+        budget.add_argument(f"--{name}", metavar="N", type=readers.whole, help=f"{what} in all, with those used")
     budget.add_argument("--usd", metavar="X", help="money in all, as 2.50")
     one("read", "print a file of its workspace").add_argument("path", metavar="PATH")
     one("write", "put standard input into a file of its workspace").add_argument("path", metavar="PATH")

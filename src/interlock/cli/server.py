@@ -6,7 +6,7 @@ import interlock
 from interlock.cli.client import call
 from interlock.cli.output import Column, say, say_json, table
 
-_PARTS = ("ledger", "events", "meters", "retention", "checkpoints")
+_PARTS = ("ledger", "events", "erasing", "meters", "retention", "checkpoints")
 
 
 def serve(args: Any) -> int:
@@ -47,10 +47,11 @@ def status(args: Any) -> int:
         say("", f"the ledger is not complete: {found['ledger_problem']}")
     if found["events_problem"]:
         say("", f"events are not taken: {found['events_problem']}")
-    if found["meters_problem"]:
-        say("", found["meters_problem"])
-    if found["retention_problem"]:
-        say("", found["retention_problem"])
+    for name in ("meters", "retention"):
+        if found[f"{name}_problem"]:
+            say("", found[f"{name}_problem"])
+    if found["erasing_problem"]:
+        say("", f"what was asked to be erased is not yet: {found['erasing_problem']}")
     if found["checkpoints_problem"]:
         say("", f"checkpoints are not written: {found['checkpoints_problem']}")
     return int(bool(wrong))

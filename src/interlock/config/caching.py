@@ -4,7 +4,7 @@ from decimal import Decimal, InvalidOperation
 
 from interlock.caching import Caching
 from interlock.caching import Settings as CacheSettings
-from interlock.config.addresses import read_address
+from interlock.config.addresses import VALKEY, VALKEY_RULE, read_address
 from interlock.config.credentials import Places, read_reference
 from interlock.config.deployments import read_ca_bundle, read_facts
 from interlock.config.reading import Table
@@ -16,7 +16,7 @@ TIMEOUT_MS_MAX = 10_000
 WAIT_S_MAX = 900
 MEMORY_BYTES = (1 << 20, 1 << 36)
 ENTRY_BYTES = (1 << 10, 1 << 28)
-URL_RULE = "redis:// or rediss:// (TLS), perhaps a user, a host, perhaps a port and a database: redis://host:6379/0"
+URL_RULE = f"{VALKEY_RULE}, perhaps a user, a host, perhaps a port and a database: redis://host:6379/0"
 HIT_PRICE_RULE = 'dollars for one answer, e.g. "0.0001", or a share of what it cost to make it, e.g. "10%"'
 _PPM_A_PERCENT = 10_000
 
@@ -91,7 +91,7 @@ def _url(table: Table) -> str:
 
 
 def _wrong_url(text: str) -> str:
-    parts, why = read_address(text, ("redis", "rediss"))
+    parts, why = read_address(text, VALKEY)
     if parts is None:
         return why
     database = parts.path.removeprefix("/")

@@ -3,7 +3,7 @@
 
 from typing import get_args
 
-from interlock.config.addresses import read_address
+from interlock.config.addresses import VALKEY, VALKEY_RULE, read_address
 from interlock.config.credentials import Places, read_reference
 from interlock.config.prices import nanousd
 from interlock.config.reading import NAME, NAME_RULE, Table
@@ -25,7 +25,6 @@ MEASURES: dict[str, Measure] = {
 SCOPES: dict[str, Scope] = {name: name for name in get_args(Scope)}
 WINDOWS: dict[str, Window] = {name: name for name in get_args(Window) if name != "ever"}
 DEFAULT_RESERVE = 4_096
-_SCHEMES = ("redis", "rediss", "valkey", "valkeys")
 
 
 def read_quotas(root: Table) -> tuple[Limit, ...]:
@@ -114,7 +113,7 @@ def read_sharing(table: Table, places: Places) -> Sharing | None:
     """`[server.sharing]`: the authority that divides limits among machines; None: this machine alone."""
     if not table.values:
         return None
-    url = _url(table, "url", _SCHEMES, "redis:// or rediss:// (TLS), a host, perhaps a port and a database")
+    url = _url(table, "url", VALKEY, f"{VALKEY_RULE}, a host, perhaps a port and a database")
     table.require("url", "the address of a Valkey or Redis server")
     machine = table.text("machine", rule=f"a name that no other machine has: {NAME_RULE}", check=NAME.fullmatch)
     value = Sharing(url=url, machine=machine, credential=read_reference(table, "credential", places))

@@ -175,7 +175,7 @@ class Events:
             return Response(status_code=204)
         statuses = {CODES[outcome.code].status for _, outcome in wrong}
         status = 503 if 503 in statuses else statuses.pop() if len(statuses) == 1 else 400
-        told = [f"[{place}] {outcome.code}: {outcome.field} {outcome.message}" for place, outcome in wrong[:TOLD_MAX]]
+        told = [f"[{place}] {one.code}: {_placed(one)}" for place, one in wrong[:TOLD_MAX]]
         more = f"; and {len(wrong) - TOLD_MAX} more" if len(wrong) > TOLD_MAX else ""
         detail = f"{len(outcomes) - len(wrong)} of {len(outcomes)} events are counted: {'; '.join(told)}{more}"
         return problem(status, detail)
@@ -198,6 +198,11 @@ def _reader_of(request: Request, readers: Mapping[str, Reader]) -> Reader:
         what = f"content-type {media or 'none'!r}; there are: {', '.join(readers)}"
         raise LocalError(what, code="unsupported_media_type", field="content-type")
     return readers[media]
+
+
+def _placed(outcome: Outcome) -> str:
+    """What is wrong, and of which field, once."""
+    return outcome.message if outcome.field in outcome.message else f"{outcome.field}: {outcome.message}"
 
 
 def _count(count: int) -> None:

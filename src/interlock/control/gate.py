@@ -41,6 +41,8 @@ class Gate:
         found = self._admit(secret, needed) if secret else Denied("key_missing")
         if isinstance(found, Denied):
             message = f"{CODES[found.code].meaning} (needed: {needed})"
+            if found.code == "scope_missing":
+                message += f"; keys get theirs when they are issued: interlock keys issue --scope {needed}"
             await refusal(found.code, message)(scope, receive, send)
             return
         state = scope.setdefault("state", {})

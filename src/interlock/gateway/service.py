@@ -379,4 +379,5 @@ class Gateway:
 
 
 def _not_here(head: Head) -> LocalError:
-    return LocalError(f"{head.method} {head.path[:200]}: no such endpoint", code="not_found")
+    there = ", ".join(path for path in (*FORMATS, "/v1/models") if path.startswith("/v1/"))
+    return LocalError(f"{head.method} {head.path[:200]}: no such endpoint; there are {there}", code="not_found")

@@ -138,5 +138,6 @@ def _mode(headers: Mapping[bytes, bytes]) -> str:
 @lru_cache(1024)
 def _checked(pattern: re.Pattern[bytes], value: bytes, field: str, right: str) -> str:
     if pattern.fullmatch(value) is None:
-        raise LocalError(f"{field}: {value[:80]!r} is not well formed; expected {right}", field=field)
+        said = value[:80].decode(errors="backslashreplace")
+        raise LocalError(f"{field}: {said!r} is not well formed; expected {right}", field=field)
     return value.decode()

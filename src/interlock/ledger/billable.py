@@ -71,7 +71,7 @@ def check(measure: str, by: Sequence[str], where: Mapping[str, Sequence[str]]) -
             if name not in DIMENSIONS:
                 raise LocalError(f"unknown dimension {name[:80]!r}{nearest(name, DIMENSIONS)}", field=field)
     if len(set(by)) < len(by):
-        raise LocalError(f"a dimension is named twice in {list(by)!r}", field="by")
+        raise LocalError(f"a dimension is named twice in {','.join(by)!r}", field="by")
     for name, values in where.items():
         if not 0 < len(values) <= VALUES_MAX:
             raise LocalError(f"{name}: 1 to {VALUES_MAX} values", field="where")

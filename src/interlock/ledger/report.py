@@ -133,9 +133,9 @@ def check_dimensions(by: Sequence[str]) -> None:
     """Raises: LocalError: one of `by` is not of DIMENSIONS (the nearest is named), or is there twice."""
     for name in by:
         if name not in DIMENSIONS:
-            raise LocalError(f"unknown dimension {name!r}{nearest(name, DIMENSIONS)}", field="by")
+            raise LocalError(f"unknown dimension {name[:80]!r}{nearest(name, DIMENSIONS)}", field="by")
     if len(set(by)) < len(by):
-        raise LocalError(f"a dimension is named twice in {list(by)!r}", field="by")
+        raise LocalError(f"a dimension is named twice in {','.join(by)!r}", field="by")
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

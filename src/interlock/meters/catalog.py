@@ -82,7 +82,7 @@ class Catalog:
         if not found:
             known = ", ".join(sorted(self.tenants.get(tenant, {}))[:20]) or "none"
             what = f"there is no meter {slug[:80]!r}" + (
-                f" of version {version}" if versions else f"; there are: {known}"
+                f" of version {version}" if versions else f" of tenant {tenant}; there are: {known}"
             )
             raise LocalError(what, code="not_found", field="version" if versions else "meter")
         return found

@@ -16,7 +16,7 @@ def serve(args: Any) -> int:
     from interlock.config import load
     from interlock.datadir import DataDir, default_data_dir
     from interlock.local import SOURCES, fetch
-    from interlock.wiring.supervisor import Listen, run
+    from interlock.wiring.supervisor import Listen, check_ports, run
 
     places = DataDir(Path(args.data).absolute() if args.data else default_data_dir())
     path = Path(args.config).absolute() if args.config else places.config if places.config.exists() else None
@@ -24,5 +24,6 @@ def serve(args: Any) -> int:
     config = load(path).config
     source = SOURCES.get(config.server.local.model) if config.server.local.enabled else None
     if source is not None and not source.path(places.root).exists():
+        check_ports(listen)  # before what may take minutes
         fetch(places.root, source=source)
     return run(places.root, config, path, listen, args.workers or 1)

@@ -7,6 +7,7 @@ worker is started again, so an attempt is never open under an owner that did not
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -130,12 +131,7 @@ class Supervisor:
 
     def _bind(self) -> tuple[socket.socket, socket.socket, socket.socket]:
         listen = self._listen
-        wanted = (
-            ("--port", listen.host, listen.port),
-            ("--api-port", listen.host, listen.api_port),
-            ("--control-port", listen.control_host, listen.control_port),
-        )
-        data, api, control = (_listening(option, host, port) for option, host, port in wanted)
+        data, api, control = _bound(listen)
         ports = [each.getsockname()[1] for each in (data, api, control)]  # not as wanted where that was 0
         self._listen = msgspec.structs.replace(listen, port=ports[0], api_port=ports[1], control_port=ports[2])
         return data, api, control
@@ -333,6 +329,21 @@ class Supervisor:
             return "the workers are starting"
 
 
+def check_ports(listen: Listen) -> None:
+    """Raises: LocalError `conflict`: one is taken."""
+    for each in _bound(listen):
+        each.close()
+
+
+def _bound(listen: Listen) -> tuple[socket.socket, socket.socket, socket.socket]:
+    """Data, api, control."""
+    return (
+        _listening("--port", listen.host, listen.port),
+        _listening("--api-port", listen.host, listen.api_port),
+        _listening("--control-port", listen.control_host, listen.control_port),
+    )
+
+
 def _listening(option: str, host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -342,7 +353,9 @@ def _listening(option: str, host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listening.close()
         why = getattr(error, "strerror", None) or str(error)
-        raise LocalError(f"{option}: cannot listen on {host}:{port}: {why}", code="conflict") from error
+        what = f"{option}: cannot listen on {host}:{port}: {why}"
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        raise LocalError(f"{what}; give it another: {option} N" if taken else what, code="conflict") from error
     listening.listen(BACKLOG)
     listening.setblocking(False)
     return listening
@@ -355,7 +368,8 @@ def _reachable(host: str) -> str:
 
 
 def _module(name: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", name, *arguments]
+    # -P: nothing of the directory that it is started in is imported, whatever lies there
+    return [sys.executable, "-P", "-m", name, *arguments]
 
 
 def _say(text: str) -> None:

@@ -140,6 +140,7 @@ def test_a_path_is_nothing_but_itself(run: Run, tmp_path: Path, path: str) -> No
     async def test(on: Rig) -> None:
         answer = await on.call(path, ask("messages"), method="OPTIONS" if path == "*" else "POST")
         assert (answer.status, answer.json["error"]["code"]) == (404, "not_found")
+        assert "there are /v1/chat/completions, " in answer.json["error"]["message"]
         assert await on.records() == []
 
     play(run, tmp_path, test)
