@@ -101,6 +101,8 @@ class State:
     """How many entries the last model call was shown: its answer stands before what came later."""
     cut: Cut | None = None
     """The last one: what the model is not shown any more."""
+    reset_seq: int = 0
+    """What a person took away: neither it nor a word of it is told again."""
     calls: dict[str, Calling] = field(default_factory=dict)
     """All of the session, by id; `pending` are those of the turn that are not finished."""
     pending: dict[str, Calling] = field(default_factory=dict)
@@ -121,8 +123,7 @@ class State:
     """Somebody said something since the last model call began."""
     cancelled: Cancelled | None = None
     """Asked for, and the turn not ended yet."""
-    ended: Ended | None = None
-    """How the last turn ended."""
+    ended: Ended | None = None  # how the last turn ended
     cut_short: bool = False
     """The budget ended the last turn in which somebody spoke: raised, it goes on."""
     sandbox: str = ""
@@ -136,8 +137,7 @@ class State:
     steps: int = 0
     tokens: int = 0
     amount_nanousd: int = 0
-    deployment: str = ""
-    """Who answered last."""
+    deployment: str = ""  # who answered last
     unpriced: int = 0
     """Answers, whole or broken off, whose amount was not told."""
     metered: set[str] = field(default_factory=set)
@@ -347,7 +347,7 @@ def _finished(state: State, event: Finished) -> None:
 
 
 def _cut(state: State, event: Cut) -> None:
-    state.cut = event
+    state.cut, state.reset_seq = event, event.before_seq if event.kind == "reset" else state.reset_seq
 
 
 def _provisioned(state: State, event: Provisioned) -> None:
