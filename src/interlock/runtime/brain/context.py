@@ -70,7 +70,9 @@ def view(state: State, offers: Offers) -> View:
 
 
 def _instructions(state: State) -> str:
-    return "\n\n".join(part for part in (state.agent.instructions, STANDING_ORDERS) if part)
+    away = f"These tool servers do not answer now, so you have none of their tools: {', '.join(state.away)}."
+    parts = (state.agent.instructions, STANDING_ORDERS, away if state.away else "")
+    return "\n\n".join(part for part in parts if part)
 
 
 def tokens_of(text: str) -> int:

@@ -9,7 +9,7 @@ person's cancellation, which stops it at once. The lease is renewed beside it; a
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from interlock.errors import HandsLost, InterlockError, RemoteError
@@ -147,20 +147,22 @@ class _Turn:
         agent = desk.state.agent
         tools = {tool.name: tool for tool in parts.built_in if tool.name in agent.tools}
         missing, behind = "", frozenset[str]()
+        away: Mapping[str, str] = {}
         if parts.door is not None:
             try:
                 found = {tool.name: tool for tool in await parts.door.tools(self._session, desk.state)}
                 tools, behind = found | tools, frozenset(found.keys() - tools.keys())
+                away = parts.door.away(self._session)
             except RemoteError as error:
                 missing = str(error)
                 _log.warning("the tools behind the door cannot be listed for %s: %s", self._session, error)
                 text = f"the tools behind the door cannot be had: {missing}"[:2000]
                 if text not in (note.text for note in desk.notes[-8:]):
                     desk.fact(Note(text=text))
-        self._box = Toolbox(tools, behind, missing)
-        changes = self._box.changes(desk.notes)
-        if changes is not None:
-            desk.fact(changes)
+        self._box = Toolbox(tools, behind, missing, away)
+        for note in (self._box.absences(desk.notes), self._box.changes(desk.notes)):
+            if note is not None:
+                desk.fact(note)
         held = parts.rack.held(self._session)
         if desk.state.sandbox and (held is None or held.id != desk.state.sandbox):
             desk.fact(HandsGone(sandbox=desk.state.sandbox, reason="it was put away, or died with its brain"))

@@ -28,6 +28,7 @@ from interlock.runtime.sessions.event import (
     Forked,
     HandsGone,
     Metered,
+    Note,
     Part,
     Provisioned,
     Question,
@@ -111,8 +112,7 @@ class State:
     """A model call without an answer: under way, or lost."""
     failed: Failed | None = None
     """The last model call's failure, until another begins."""
-    failures: int = 0
-    """Model calls in a row that failed or were lost: for turns, or for a summary."""
+    failures: int = 0  # model calls in a row that failed or were lost: for turns, or for a summary
     summarising: bool = False
     """The last model call was for a summary, and there is none yet."""
     compact_seq: int = 0
@@ -127,27 +127,21 @@ class State:
     cut_short: bool = False
     """The budget ended the last turn in which somebody spoke: raised, it goes on."""
     sandbox: str = ""
-    snapshot: str = ""
-    """Of the workspace as it is now; empty: a call has started since, or nobody made one."""
-    touched: bool = False
-    """A call has started, so that the workspace may hold something."""
-    heard_ids: dict[str, int] = field(default_factory=dict)
-    """Where people's events with these ids stand."""
+    snapshot: str = ""  # of the workspace as it is now; empty: a call has started since, or nobody made one
+    touched: bool = False  # a call has started, so that the workspace may hold something
+    away: tuple[str, ...] = ()  # tool servers that do not answer, so that the model is not offered their tools
+    heard_ids: dict[str, int] = field(default_factory=dict)  # where people's events with these ids stand
     epoch: int = 0
     steps: int = 0
     tokens: int = 0
     amount_nanousd: int = 0
     deployment: str = ""  # who answered last
-    unpriced: int = 0
-    """Answers, whole or broken off, whose amount was not told."""
-    metered: set[str] = field(default_factory=set)
-    """Attempts at a program's model calls that are in `tokens` and `amount_nanousd`."""
+    unpriced: int = 0  # answers, whole or broken off, whose amount was not told
+    metered: set[str] = field(default_factory=set)  # attempts of a program's that are in `tokens` and the amount
     worked_ns: int = 0
     """Time that passed between events of one brain: no brain holds a session that waits, so waiting is not in it."""
-    worked_from_ns: int = 0
-    """When a brain last wrote."""
-    denials: int = 0
-    """In a row of the session, since a person last answered or spoke."""
+    worked_from_ns: int = 0  # when a brain last wrote
+    denials: int = 0  # in a row, since a person last answered or spoke
 
     @property
     def agent(self) -> Agent:
@@ -369,6 +363,11 @@ def _ended(state: State, event: Ended) -> None:
     state.pending.clear()
 
 
+def _noted(state: State, event: Note) -> None:
+    if isinstance(away := event.data.get("away"), dict):
+        state.away = tuple(sorted(away))
+
+
 def _nothing(state: State, event: Event) -> None:
     """For people and proofs only."""
 
@@ -397,4 +396,5 @@ _FOLDS: dict[type, Callable[[State, Any], None]] = {
     Saved: _saved,
     HandsGone: _hands_gone,
     Ended: _ended,
+    Note: _noted,
 }
