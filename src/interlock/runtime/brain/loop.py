@@ -187,8 +187,12 @@ class _Turn:
         tool, judge = self._box.tools[call.name], self._parts.judge
         try:
             return await judge.judge(self._desk.state, tool, read_arguments(call.arguments), runner.sandbox)
-        except HandsLost:  # it died since it was last used: where paths lead is looked up in another
+        except HandsLost as error:  # it died since it was last used: where paths lead is looked up in another
             await self._parts.rack.drop(self._session)
+            if self._desk.state.sandbox:
+                self._desk.fact(HandsGone(sandbox=self._desk.state.sandbox, reason=error.message))
+            if error.field == "workspace":  # what the call is about is not there any more: the model is told that first
+                return "deny", f"{error.message}; the next call begins with an empty one"
         try:
             return await judge.judge(self._desk.state, tool, read_arguments(call.arguments), runner.sandbox)
         except HandsLost as error:
