@@ -265,3 +265,18 @@ def test_a_workspace_that_is_removed_is_told_and_the_session_lives(house: House)
     session.write("new.txt", b"new")
     assert session.read("new.txt") == b"new", "it has another"
     assert house.server.pids()["runtime"] == before
+
+
+def test_a_log_of_large_events_is_told_piece_by_piece(house: House) -> None:
+    """Whoever attaches and reads nothing holds no more of the server's memory than a piece; who reads gets all."""
+    session = house.acme.run("")
+    texts = [f"[hello] {number} " + "x" * 200_000 for number in range(12)]
+    for text in texts:
+        session.say(text)
+    until(lambda: session.show()["status"] == "idle", "all was answered")
+    page = session.events()
+    assert 0 < len(page) < session.show()["head"]
+    assert sum(len(msgspec.json.encode(event)) for event in page) < (1 << 20) + 300_000
+    events = ended(session)
+    assert [event["text"] for event in events if event["type"] == "user.said"] == texts
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
