@@ -1,6 +1,7 @@
 """What comes from an upstream over HTTP is bounded, whatever it is."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,11 +9,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.door.test_links import house, kept
+from tests.door.test_links import house, kept, program
 
 from interlock.door import transports
 from interlock.door.settings import Allow, ToolServer
-from interlock.errors import RemoteError
+from interlock.errors import RemoteError, TransientError
 
 PIECE = b": still nothing\n" * 1000
 
@@ -88,3 +89,18 @@ def test_an_answer_without_end_ends_when_nobody_waits_for_it(tmp_path: Path, mon
             assert one.sent > 0 and link.live, "other calls of the connection go on"
 
     asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_a_long_line_costs_what_its_bytes_cost(tmp_path: Path) -> None:
+    """In the door's own CPU time, which all tools share: not the square of it."""
+    script = "hello()\nm = ask()\nfor _ in range(200): os.write(1, b'x' * (1 << 20))\ntime.sleep(60)"
+
+    async def main() -> None:
+        async with house(tmp_path) as links:
+            link = await kept(links, program(script, result_bytes=64 << 20, timeout_s=60.0))
+            before_s = time.process_time()
+            with pytest.raises(TransientError, match="it wrote a line of more than"):
+                await link.request("tools/call", {"name": "x"})
+            assert time.process_time() - before_s < 5
+
+    asyncio.run(asyncio.wait_for(main(), 120))

@@ -102,11 +102,14 @@ async def over_pipes(
 
 
 async def _from_program(program: Program, into: MemoryObjectSendStream[Item], limit: int, tell: Tell) -> None:
-    rest = b""
+    rest = bytearray()  # of a line that may be long, and comes in many pieces: none of them is copied again each time
     with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
         async with into:
             while part := await program.read():
-                *lines, rest = (rest + part).split(b"\n")
+                first, *others = part.split(b"\n")
+                rest += first
+                lines = [bytes(rest), *others[:-1]] if others else []
+                rest = bytearray(others[-1]) if others else rest
                 if len(rest) > limit or any(len(line) > limit for line in lines):
                     program.fail(f"it wrote a line of more than {limit} bytes")
                     break
