@@ -273,11 +273,13 @@ class Door:
 
     def __init__(self) -> None:
         self.broken = False
+        self.tries = 0
         self.gone: dict[str, str] = {}
 
     async def tools(self, session: str, state: Any) -> Any:
         if self.broken:
-            raise RemoteError("away")
+            self.tries += 1
+            raise RemoteError(f"away; tried again in {self.tries}.5 s")
         return [Made("srv__look", echo)]
 
     def away(self, session: str) -> dict[str, str]:
@@ -323,6 +325,10 @@ def test_tools_behind_a_door_that_is_shut_are_missing_not_fatal(run: Run, tmp_pa
         await bench.brain.run(SESSION)
         results = await bench.of(Finished)
         assert [one.outcome for one in results] == ["ok", "invalid"]
-        assert [note.text for note in await bench.of(Note)][1:] == ["the tools behind the door cannot be had: away"]
+        await bench.person(Said(text="once more"))
+        await bench.brain.run(SESSION)
+        assert door.tries == 2
+        told = ["the tools behind the door cannot be had: away; tried again in 1.5 s"]
+        assert [note.text for note in await bench.of(Note)][1:] == told, "once, whatever the time is"
 
     run(main)

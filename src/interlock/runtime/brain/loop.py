@@ -9,6 +9,7 @@ person's cancellation, which stops it at once. The lease is renewed beside it; a
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -40,6 +41,7 @@ from interlock.runtime.sessions.ports import Lease
 
 Stopped = Literal["busy", "rest", "lost", "draining"]
 """Why a brain let go: another holds the session; nothing is to be done now; another took it; this process is ending."""
+_FIGURES = re.compile(r"\d+(\.\d+)?")
 _log = logging.getLogger(__name__)
 
 
@@ -157,7 +159,7 @@ class _Turn:
                 missing = str(error)
                 _log.warning("the tools behind the door cannot be listed for %s: %s", self._session, error)
                 text = f"the tools behind the door cannot be had: {missing}"[:2000]
-                if text not in (note.text for note in desk.notes[-8:]):
+                if _timeless(text) not in (_timeless(note.text) for note in desk.notes[-8:]):
                     desk.fact(Note(text=text))
         self._box = Toolbox(tools, behind, missing, away)
         for note in (self._box.absences(desk.notes), self._box.changes(desk.notes)):
@@ -208,6 +210,11 @@ class _Turn:
             expires_at_ns=now_ns + int(agent.approval_s * 1e9),
             why=inquiry.why,
         )
+
+
+def _timeless(text: str) -> str:
+    """A reason without the moment: when a server is tried again is nothing new."""
+    return _FIGURES.sub("", text)
 
 
 def _closed(close: Close) -> Finished:
