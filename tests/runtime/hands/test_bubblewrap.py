@@ -95,6 +95,7 @@ async def says_what_is_weaker(directory: Path) -> None:
     assert await hands.missing() == []
     (weaker,) = await hands.weaker()
     assert "CPU is not limited" in weaker and "Delegate=yes" in weaker
+    assert "but for files in memory, which nothing limits" in weaker, "tool servers as well as commands"
     strict = Bubblewrap(hands.workspaces, SystemClock(), require_cgroups=True)
     assert await strict.missing() == [weaker]
     with pytest.raises(HandsUnavailable, match="control groups"):
