@@ -2,7 +2,7 @@
 
 import pytest
 
-from interlock.cli.watching import ARGUMENTS_CHARS_MAX, MORE, NO_TOOLS, Watch
+from interlock.cli.watching import ARGUMENTS_CHARS_MAX, MORE, NO_TOOLS, Watch, agent_line
 
 
 def answered(call_id: str, arguments: str) -> dict[str, object]:
@@ -71,3 +71,28 @@ def test_who_failed_is_named_and_what_allows_more(capsys: pytest.CaptureFixture[
     watch.tell({"type": "turn.ended", "reason": "budget", "detail": "3 steps"})
     said = "! the program failed: m [budget_exceeded]\n! the model's call failed: m [rate_limited]\nbudget: 3 steps\n"
     assert capsys.readouterr().out == f"{said}{MORE}\n"
+
+
+def test_a_log_has_numbers_that_nothing_in_it_can_forge(capsys: pytest.CaptureFixture[str]) -> None:
+    watch = Watch("table", answers=False, numbered=True)
+    watch.tell({"seq": 7, "type": "user.said", "text": "go on\n    8  done"})
+    watch.tell({"seq": 8, "type": "brain.woken"})
+    watch.tell({"seq": 9, **answered("c1", "{}")})
+    content = {"text": "a\nb"}
+    watch.tell({"seq": 10, "type": "tool.finished", "call_id": "c1", "outcome": "error", "content": content})
+    watch.tell({"seq": 12345, "type": "turn.ended", "reason": "done"})
+    assert capsys.readouterr().out.splitlines() == [
+        "    7  > go on",
+        "           8  done",
+        "   10    a",
+        "         b",
+        "         (error)",
+        "12345  done",
+    ]
+
+
+def test_a_programs_session_says_so() -> None:
+    agent = {"model": "auto", "mode": "default", "hands": "bubblewrap", "program": []}
+    assert agent_line(agent) == "model auto, mode default, bubblewrap"
+    agent["program"] = ["sh", "agent.sh", "{prompt}"]
+    assert agent_line(agent) == "program sh agent.sh '{prompt}', mode default, bubblewrap"

@@ -17,6 +17,7 @@ from tests.e2e.server import until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from interlock.control.relay import OF_ONE_MAX, OF_TENANT_MAX
 from interlock.testing.control_process import ControlProcess
 
 APP = """
@@ -47,6 +48,12 @@ async def drip(request):
             open(sys.argv[2], "w").write("hung up")
     return StreamingResponse(said(), media_type="text/event-stream")
 
+async def still(request):
+    async def said():
+        yield b"data: 0\\n\\n"
+        await asyncio.sleep(600)
+    return StreamingResponse(said(), media_type="text/event-stream")
+
 async def cut(request):
     async def said():
         yield b"half"
@@ -71,6 +78,7 @@ app = Starlette(routes=[
     Route("/v1/sessions", echo, methods=["GET", "POST"]),
     Route("/v1/sessions/early", early, methods=["PUT"]),
     Route("/v1/sessions/drip", drip),
+    Route("/v1/sessions/still", still),
     Route("/v1/sessions/cut", cut),
     Route("/v1/sessions/{id}/files/{path:path}", echo, methods=["GET", "PUT"]),
     Route("/v1/approvals/{id}/{approval}", echo, methods=["POST"]),
@@ -168,6 +176,35 @@ def test_a_stream_comes_as_it_is_said_and_a_hang_up_arrives(control: ControlProc
     assert answer.readline() == b"data: 0\n"  # long before the stream's end, 20 s away
     connection.close()
     until(lambda: behind.exists() and behind.read_text() == "hung up", "the other process knows")
+
+
+def test_who_opens_many_streams_does_not_shut_out_other_tenants(control: ControlProcess, behind: Path) -> None:
+    keys = [str(issued(control, tenant="acme", principal=f"p{n}", scopes=["sessions:run"])["secret"]) for n in range(3)]
+    other = str(issued(control, tenant="other", principal="p0", scopes=["sessions:run"])["secret"])
+    with contextlib.ExitStack() as stack:
+
+        def streams(key: str) -> int:
+            """The status of one more, which stays open."""
+            connection = HTTPConnection("127.0.0.1", control.api_port, timeout=20)
+            stack.callback(connection.close)
+            connection.request("GET", "/v1/sessions/still", headers={"authorization": f"Bearer {key}"})
+            return connection.getresponse().status
+
+        assert [streams(keys[0]) for _ in range(OF_ONE_MAX)] == [200] * OF_ONE_MAX
+        refused = control.ask("GET", "/v1/sessions", key=keys[0], port=control.api_port)
+        assert (refused.status, refused.json()["error"]["code"]) == (503, "busy")
+        assert f"a principal may have {OF_ONE_MAX}" in refused.json()["error"]["message"]
+        with pytest.raises(InvalidStatus) as full:
+            shell(control, keys[0], "main")
+        assert full.value.response.status_code == 503
+        assert [streams(keys[1]) for _ in range(OF_ONE_MAX)] == [200] * OF_ONE_MAX
+        refused = control.ask("GET", "/v1/sessions", key=keys[2], port=control.api_port)
+        assert f"a tenant may have {OF_TENANT_MAX}" in refused.json()["error"]["message"]
+        assert control.ask("GET", "/v1/sessions", key=other, port=control.api_port).status == 201
+    until(
+        lambda: control.ask("GET", "/v1/sessions", key=keys[0], port=control.api_port).status == 201,
+        "what has ended counts no more",
+    )
 
 
 def test_terminals(control: ControlProcess, behind: Path) -> None:

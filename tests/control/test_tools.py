@@ -54,7 +54,7 @@ def test_a_changed_description_is_shown_and_approved(control: ControlProcess) ->
 
 def test_what_is_not_there_and_who_may_not(control: ControlProcess) -> None:
     refused(control.ask("GET", "/v1/tools/wild/none"), "not_found", "name")
-    assert control.ask("GET", "/v1/tools?server=none").json() == {"tools": []}
+    assert control.ask("GET", "/v1/tools?server=none").json() == {"tools": [], "unavailable": []}
     secret = issued(control, scopes=["tools"])["secret"]
     for method, path in (("GET", "/v1/tools"), ("POST", "/v1/tools/wild/toil/approval")):
         refused(control.ask(method, path, key=secret), "scope_missing")

@@ -323,6 +323,35 @@ def test_no_more_are_kept_than_may_be(tmp_path: Path, monkeypatch: pytest.Monkey
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("bound", ["principal", "tenant"])
+def test_one_principal_and_one_tenant_leave_room_for_others(tmp_path: Path, bound: str) -> None:
+    most = module.LINKS_OF_ONE_MAX if bound == "principal" else module.LINKS_OF_TENANT_MAX
+    principals = ["ada"] if bound == "principal" else [f"p{n}" for n in range(6)]
+
+    async def main() -> None:
+        with rogue() as wild:
+            server = ToolServer(name="w", allow=(Allow(),), url=wild.url)
+            async with house(tmp_path) as links:
+
+                async def opened(who: Bearer, session: str) -> Link:
+                    link = await links.kept(server, session, who, Ear(), "handshake", {})
+                    link.calls.append("busy")
+                    return link
+
+                mine = [Bearer(key_id="k", tenant="acme", principal=name) for name in principals]
+                held = [await opened(mine[n % len(mine)], f"s{n}") for n in range(most)]
+                with pytest.raises(LocalError, match=f"a {bound} may have {most} connections") as told:
+                    await opened(mine[0], "another")
+                assert told.value.code == "busy"
+                assert (await opened(Bearer(key_id="k", tenant="bolt", principal="ada"), "other tenant")).live
+                assert bound == "tenant" or (await opened(BOB, "other principal")).live
+                held[1].calls.clear()
+                assert (await opened(mine[0], "another")).live, "its own idle one made room"
+                assert [link.live for link in held] == [n != 1 for n in range(most)]
+
+    asyncio.run(asyncio.wait_for(main(), 300))
+
+
 def test_idle_ones_are_closed_but_not_who_waits_for_news(tmp_path: Path) -> None:
     async def main() -> None:
         with rogue() as wild:

@@ -1,6 +1,7 @@
 """Sessions as tenants' programs use them: over HTTP and with the client."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from typing import Any
@@ -246,3 +247,36 @@ def test_files_in_and_out_stay_in_the_workspace(house: House) -> None:
     with pytest.raises(Refused) as missing:
         session.read("none")
     assert missing.value.status in (400, 404)
+
+
+def test_a_workspace_that_is_removed_is_told_and_the_session_lives(house: House) -> None:
+    """From outside, with its sandbox held: no brain fails over it, and no other session notices."""
+    session = house.acme.run("[two]", agent=ALLOW)
+    first = ended(session)
+    shutil.rmtree(house.server.places.root / "workspaces" / session.show()["workspace"])
+    before = house.server.pids()["runtime"]
+    session.say("again")
+    events = ended(session, first[-1]["seq"])
+    [lost] = [event for event in events if event["type"] == "hands.lost"]
+    assert lost["reason"] == "the workspace was removed, with all that was in it"
+    [finished] = [event for event in events if event["type"] == "tool.finished"]
+    assert finished["content"]["text"] == f"Not allowed: {lost['reason']}; the next call begins with an empty one"
+    assert events[-1]["reason"] == "done"
+    session.write("new.txt", b"new")
+    assert session.read("new.txt") == b"new", "it has another"
+    assert house.server.pids()["runtime"] == before
+
+
+def test_a_log_of_large_events_is_told_piece_by_piece(house: House) -> None:
+    """Whoever attaches and reads nothing holds no more of the server's memory than a piece; who reads gets all."""
+    session = house.acme.run("")
+    texts = [f"[hello] {number} " + "x" * 200_000 for number in range(12)]
+    for text in texts:
+        session.say(text)
+    until(lambda: session.show()["status"] == "idle", "all was answered")
+    page = session.events()
+    assert 0 < len(page) < session.show()["head"]
+    assert sum(len(msgspec.json.encode(event)) for event in page) < (1 << 20) + 300_000
+    events = ended(session)
+    assert [event["text"] for event in events if event["type"] == "user.said"] == texts
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))

@@ -113,7 +113,8 @@ def test_the_command_line(house: House, tmp_path: Path) -> None:
     assert cli(house, "sessions", "write", session, "new.txt", input="new").returncode == 0
     assert cli(house, "sessions", "read", session, "new.txt").stdout == "new"
     assert "reason" not in cli(house, "sessions", "show", session).stdout
-    fork = cli(house, "sessions", "fork", session, "--at", "2").stdout.strip()
+    said = next(line for line in cli(house, "sessions", "events", session).stdout.splitlines() if "> [write]" in line)
+    fork = cli(house, "sessions", "fork", session, "--at", said.split()[0]).stdout.strip()
     assert fork.startswith("ses_") and fork != session
     assert cli(house, "sessions", "cancel", fork).returncode == 0
     assert cli(house, "sessions", "budget", session, "--steps", "7", "--usd", "1.5").returncode == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from interlock.cli.client import key_of, server_url
 from interlock.cli.output import Column, money, say, say_json, table
-from interlock.cli.watching import Watch
+from interlock.cli.watching import Watch, agent_line
 from interlock.client import Agents, Refused, Session, Unreachable
 from interlock.errors import CODES, InterlockError, LocalError, TransientError
 
@@ -89,9 +89,10 @@ def show(args: Any) -> int:
 
 
 def events(args: Any) -> int:
-    """Its log; JSON is one event a line."""
+    """Its log, with the events' numbers; JSON is one event a line, and has those that only matter to proofs too."""
     with _Errors():
-        session, after, watch = _agents(args).session(args.session), args.after, Watch(args.format, answers=False)
+        session, after = _agents(args).session(args.session), args.after
+        watch = Watch(args.format, answers=False, numbered=True)
         while found := session.events(after=after):
             for event in found:
                 watch.tell(event)
@@ -244,7 +245,7 @@ def _shown(args: Any, found: dict[str, Any]) -> int:
         if found[name]:
             say(f"{name.replace('_', ' '):<12} {found[name]}")
     agent, used, limits = found["agent"], found["used"], found["budget"]
-    say(f"{'agent':<12} {agent['model']}, mode {agent['mode']}, {agent['hands']}")
+    say(f"{'agent':<12} {agent_line(agent)}")
     for name in ("steps", "tokens"):
         bound = "" if limits.get(name) is None else f" of {limits[name]}"
         say(f"{name:<12} {used[name]}{bound}")

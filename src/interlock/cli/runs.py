@@ -114,7 +114,7 @@ def sessions(group: "Commands", add: Add) -> None:
         return parser
 
     one("show", "one session: settings, use, open questions")
-    events = one("events", "its log; with --format json an event a line")
+    events = one("events", "its log, with the events' numbers; with --format json all of it, an event a line")
     events.add_argument("--after", metavar="N", type=int, default=0, help="only what stands behind event N")
     one("say", "tell it something", "say_to").add_argument("text", metavar="TEXT", help="- reads standard input")
     cancel = one("cancel", "stop what runs, and end the turn")
@@ -130,7 +130,7 @@ def sessions(group: "Commands", add: Add) -> None:
         "--at",
         metavar="N",
         type=int,
-        help="the last event that is copied; `sessions events --format json` has the numbers (default: all)",
+        help="the last event that is copied, by its number in `sessions events` (default: all)",
     )
     fork.add_argument("--say", metavar="TEXT", default="", help="what the copy is told")
     fork.add_argument("--title", metavar="TEXT", default="", help="default: that of the first")

@@ -10,14 +10,18 @@ _COLUMNS = ("server", "name", "state", "by", "at")
 
 
 def show_all(args: Any) -> int:
-    """Every tool that was ever seen."""
-    found = call(args, "GET", "/v1/tools", params={"server": args.server})["tools"]
+    """Every tool that was ever seen, and which servers did not answer who last asked for theirs."""
+    answer = call(args, "GET", "/v1/tools", params={"server": args.server})
+    found = answer["tools"]
     if args.format == "json":
-        say_json({"tools": found})
+        say_json(answer)
     elif args.format == "csv":
         say_csv(_COLUMNS, found)
     else:
         say(*table([*map(Column, _COLUMNS)], [[one[name] or "-" for name in _COLUMNS] for one in found]))
+        for one in answer["unavailable"]:
+            who = f"{one['principal']} of {one['tenant']}, {one['at']}"
+            say(f"{one['server']} does not answer ({who}): {one['why']}")
     return 0
 
 

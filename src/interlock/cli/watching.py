@@ -1,5 +1,6 @@
 """A session's events as a person reads them, or as JSON lines. What agents and models wrote is shown, never obeyed."""
 
+import shlex
 from typing import Any
 
 import msgspec
@@ -16,12 +17,23 @@ OF_PROGRAMS = ("program_failed", "budget_exceeded")
 """Codes of a run that failed, rather than a model call."""
 
 
+def agent_line(agent: dict[str, Any]) -> str:
+    """Who works on it: a program names its models itself."""
+    who = f"program {shlex.join(agent['program'])}" if agent.get("program") else f"model {agent['model']}"
+    return f"{who}, mode {agent['mode']}, {agent['hands']}"
+
+
 class Watch:
     """Where events are told: standard output; JSON is one object a line."""
 
-    def __init__(self, format: str, *, answers: bool) -> None:
-        """`answers`: a person is here who can be asked."""
+    def __init__(self, format: str, *, answers: bool, numbered: bool = False) -> None:
+        """
+        Args:
+            answers: a person is here who can be asked.
+            numbered: each event's number stands before its first line, and nothing before the others'.
+        """
         self._json = format == "json"
+        self._numbered, self._before = numbered, ""
         self._answers = answers
         self._words = ""
         """What was shown of the model's answer as it came; it is not shown again when it is whole."""
@@ -35,6 +47,7 @@ class Watch:
         if self._json:
             print(msgspec.json.encode(event).decode(), flush=True)
             return
+        self._before = f"{event['seq']:>5}  " if self._numbered else ""
         show = getattr(self, f"_{event['type'].replace('.', '_')}", None)
         if show is not None:
             show(event)
@@ -64,11 +77,12 @@ class Watch:
             self._say(f"  it waits: interlock approve {session}, or interlock deny {session}")
 
     def _say(self, line: str) -> None:
-        print(safe(line.expandtabs()), flush=True)
+        inner = " " * len(self._before)
+        print(self._before + safe(line.expandtabs()).replace("\n", f"\n{inner}"), flush=True)
+        self._before = inner
 
     def _session_created(self, event: dict[str, Any]) -> None:
-        agent = event["agent"]
-        self._say(f"model {agent['model']}, mode {agent['mode']}, {agent['hands']}")
+        self._say(agent_line(event["agent"]))
 
     def _user_said(self, event: dict[str, Any]) -> None:
         self._say(f"> {event['text']}")

@@ -68,7 +68,8 @@ class VerifyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 def control_app(control: Control) -> Starlette:
     """The control port: every path needs a key with scope `admin`, but for /healthz and /metrics."""
-    at, tenants, tools = _ControlPort(control, own=False), Tenants(control), ToolPaths(control.approvals)
+    at, tenants = _ControlPort(control, own=False), Tenants(control)
+    tools = ToolPaths(control.approvals, control.places.door, control.clock)
     routes: list[BaseRoute] = [
         Route("/healthz", _healthz),
         Route("/metrics", at.metrics),

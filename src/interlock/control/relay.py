@@ -6,6 +6,7 @@ there too. Terminals are WebSockets, handed on frame by frame. A key that is rev
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ SHUT = 1008
 """WebSocket's code of a policy violation."""
 CHUNK = 64 * 1024
 FRAME_BYTES_MAX = 64 * 1024
+OF_ONE_MAX, OF_TENANT_MAX = 128, 256
+"""Requests and terminals under way, of one principal and of one tenant: half of what the port takes (`asgi`), so that
+whoever watches many sessions does not shut out the other tenants."""
 PASSED = ("accept", "content-type", "content-length", "last-event-id", "idempotency-key")
 _GONE = (
     "agents do not run now: their process is starting again (retry), or the configuration has runtime.enabled = false"
@@ -45,8 +49,33 @@ class Relay:
     def __init__(self, path: Path, *, every_tenant: bool) -> None:
         self._path = path
         self._every_tenant = every_tenant
+        self._under_way: Counter[tuple[str, str]] = Counter()
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        key: Key = scope["state"]["key"]
+        if full := self._full(key):
+            await refusal("busy", full)(scope, receive, send)
+            return
+        who = (key.tenant, key.principal)
+        self._under_way[who] += 1
+        try:
+            await self._hand_on(scope, receive, send)
+        finally:
+            self._under_way[who] -= 1
+            self._under_way += Counter()  # those of whom nothing is left
+
+    def _full(self, key: Key) -> str:
+        """Which bound is reached; empty: none."""
+        if self._under_way[key.tenant, key.principal] >= OF_ONE_MAX:
+            return f"a principal may have {OF_ONE_MAX} requests for agents under way, streams included; end some"
+        if self._every_tenant:  # operators only
+            return ""
+        ours = sum(count for (tenant, _), count in self._under_way.items() if tenant == key.tenant)
+        if ours >= OF_TENANT_MAX:
+            return f"a tenant may have {OF_TENANT_MAX} requests for agents under way, streams included; end some"
+        return ""
+
+    async def _hand_on(self, scope: Connection, receive: Receive, send: Send) -> None:
         headers = self._headers(scope)
         if scope["type"] == "websocket":
             await self._terminal(scope, receive, send, headers)

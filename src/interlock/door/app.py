@@ -20,7 +20,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
@@ -94,7 +94,11 @@ def make_app(server: Server[Any], reach: Reach) -> Starlette:
             yield
         await reach.links.close()
 
-    return Starlette(routes=[Route("/mcp", Mcp(sessions, reach))], lifespan=lifespan)
+    async def unavailable(request: Request) -> Response:  # of the control process: workers hand on /mcp alone
+        return JSONResponse({"unavailable": reach.absences.told(reach.now_s())})
+
+    routes = [Route("/mcp", Mcp(sessions, reach)), Route("/unavailable", unavailable)]
+    return Starlette(routes=routes, lifespan=lifespan)
 
 
 def _bearer(header: str) -> Bearer | None:

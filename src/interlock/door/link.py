@@ -89,6 +89,8 @@ class Link:
         self.kept = False
         """Somebody waits for its notifications: it is not idle."""
         self.used_s = 0.0
+        self.who = ("", "")
+        """The tenant and the principal in whose name it is."""
         self.upstream: dict[str, Any] = {}
         """What the upstream says that it can do."""
         self._open = open_streams

@@ -21,6 +21,8 @@ from interlock.identity import Bearer
 
 LINKS_MAX = 256
 """Kept open at once."""
+LINKS_OF_TENANT_MAX, LINKS_OF_ONE_MAX = 192, 64
+"""Of them, of one tenant and of one principal: whoever uses many servers at once does not take the others' places."""
 IDLE_S = 300.0
 BACKOFF_S_MIN, BACKOFF_S_MAX = 0.5, 30.0
 STAYS_KNOWN_S = 300.0
@@ -69,10 +71,10 @@ class Links:
         key = Key(server.name, holder)
         while (link := self._links.get(key)) is None or not link.live:
             self._check_rest(server, bearer)
-            if len(self._links) < LINKS_MAX:
+            if not (full := self._full(bearer)):
                 link = self._links[key] = self._made(server, bearer, listener, era, capabilities)
                 break
-            await self._make_room()  # meanwhile others may have taken it, or opened this very connection
+            await self._make_room(*full)  # meanwhile others may have taken it, or opened this very connection
         link.used_s = self._now_s()
         await self._readied(link, bearer)
         return link
@@ -128,10 +130,22 @@ class Links:
     def _is_idle(self, link: Link, now_s: float) -> bool:
         return not link.calls and not link.kept and now_s - link.used_s > IDLE_S
 
-    async def _make_room(self) -> None:
-        free = [key for key, link in self._links.items() if not link.calls and not link.opening]
+    def _full(self, bearer: Bearer) -> tuple[str, list[Key]] | None:
+        """The bound that is reached, in words, and the connections that it counts; None: there is room."""
+        mine = [key for key, link in self._links.items() if link.who == (bearer.tenant, bearer.principal)]
+        if len(mine) >= LINKS_OF_ONE_MAX:
+            return f"a principal may have {LINKS_OF_ONE_MAX} connections to tool servers, and all of them", mine
+        ours = [key for key, link in self._links.items() if link.who[0] == bearer.tenant]
+        if len(ours) >= LINKS_OF_TENANT_MAX:
+            return f"a tenant may have {LINKS_OF_TENANT_MAX} connections to tool servers, and all of them", ours
+        if len(self._links) >= LINKS_MAX:
+            return f"{LINKS_MAX} connections to tool servers", list(self._links)
+        return None
+
+    async def _make_room(self, bound: str, among: list[Key]) -> None:
+        free = [key for key in among if not self._links[key].calls and not self._links[key].opening]
         if not free:
-            raise LocalError(f"{LINKS_MAX} connections to tool servers are in use; retry", code="busy")
+            raise LocalError(f"{bound} are in use; retry", code="busy")
         await self._close([min(free, key=lambda key: self._links[key].used_s)])
 
     async def _close(self, keys: list[Key]) -> None:
@@ -145,7 +159,7 @@ class Links:
     ) -> Link:
         auth = self._broker.auth(server, bearer)
         link = Link(server, self._opener(server, auth), listener, era, capabilities)
-        link.auth = auth
+        link.auth, link.who = auth, (bearer.tenant, bearer.principal)
         return link
 
     def _opener(

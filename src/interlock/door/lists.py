@@ -123,8 +123,13 @@ class Lists:
             return await self._judged(server, known)
         if session is not None:
             session.stale.discard(server.name)
-        async with self._reach.link(context, server) as link:
-            items = await pages(link, "tools/list", "tools") if "tools" in link.upstream else []
+        try:
+            async with self._reach.link(context, server) as link:
+                items = await pages(link, "tools/list", "tools") if "tools" in link.upstream else []
+        except (InterlockError, MCPError) as error:
+            self._reach.absences.failed(server.name, bearer, _why(error), self._reach.now_s())
+            raise
+        self._reach.absences.answered(server.name, bearer)
         tools = {item["name"]: item for item in items if _named(item) and isinstance(item.get("inputSchema"), dict)}
         shown = names.listed(prefix_of(server), tools)
         made = {u: Tool(n, tools[n], "not looked at") for u, n in shown.items()}
@@ -163,15 +168,17 @@ async def gathered(
     async def one(server: ToolServer) -> None:
         try:
             answers[server.name] = await ask(server)
-        except InterlockError as error:
-            failures[server.name] = error.message
-        except MCPError as error:
-            failures[server.name] = f"it answers with an error: {error.message[:300]}"
+        except (InterlockError, MCPError) as error:
+            failures[server.name] = _why(error)
 
     async with asyncio.TaskGroup() as tasks:
         for server in servers:
             tasks.create_task(one(server))
     return [answers[server.name] for server in servers if server.name in answers], failures
+
+
+def _why(error: InterlockError | MCPError) -> str:
+    return error.message if isinstance(error, InterlockError) else f"it answers with an error: {error.message[:300]}"
 
 
 async def pages(link: Link, method: str, member: str) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from interlock.door.absences import Absences
 from interlock.door.allowed import may_reach
 from interlock.door.link import Link
 from interlock.door.links import Links
@@ -31,6 +32,7 @@ class Reach:
         self.settings = settings
         self.links = links
         self.now_s = now_s
+        self.absences = Absences()
         self.sessions: dict[str, Session] = {}
         self._nobody = Nobody()
 
@@ -39,7 +41,9 @@ class Reach:
         before = {server.name: server for server in self.settings.servers}
         after = {server.name: server for server in settings.servers}
         self.settings = settings
-        await self.links.forget({name for name, server in before.items() if after.get(name) != server})
+        others = {name for name, server in before.items() if after.get(name) != server}
+        self.absences.forget(others)
+        await self.links.forget(others)
 
     def bearer(self, context: Context) -> Bearer:
         """Who asks."""

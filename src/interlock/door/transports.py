@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import math
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -70,7 +71,7 @@ async def over_http(
     """Streamable HTTP. Redirects are followed within the origin, and nowhere else (the SDK's doing)."""
     limit = server.result_bytes + ENVELOPE_BYTES
     timeout = httpx2.Timeout(CONNECT_S, read=server.timeout_s + CONNECT_S)
-    transport = _Bounded(httpx2.AsyncHTTPTransport(verify=_trusted(server.ca_bundle)), limit)
+    transport = _Bounded(httpx2.AsyncHTTPTransport(verify=_trusted(server.ca_bundle)), limit, server.timeout_s)
     async with (
         httpx2.AsyncClient(transport=transport, timeout=timeout, auth=auth, trust_env=False) as client,
         streamable_http_client(server.url, http_client=client, max_sse_event_size=limit) as (read, write),
@@ -101,11 +102,14 @@ async def over_pipes(
 
 
 async def _from_program(program: Program, into: MemoryObjectSendStream[Item], limit: int, tell: Tell) -> None:
-    rest = b""
+    rest = bytearray()  # of a line that may be long, and comes in many pieces: none of them is copied again each time
     with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
         async with into:
             while part := await program.read():
-                *lines, rest = (rest + part).split(b"\n")
+                first, *others = part.split(b"\n")
+                rest += first
+                lines = [bytes(rest), *others[:-1]] if others else []
+                rest = bytearray(others[-1]) if others else rest
                 if len(rest) > limit or any(len(line) > limit for line in lines):
                     program.fail(f"it wrote a line of more than {limit} bytes")
                     break
@@ -209,11 +213,11 @@ def _clean(message: JSONRPCMessage, redactor: Redactor) -> JSONRPCMessage:
 
 
 class _Bounded(httpx2.AsyncBaseTransport):
-    """Answers that are no stream end at a limit; a stream's events have the SDK's own."""
+    """Answers that are no stream end at a limit; a stream's events have the SDK's own, and it is no faster than that a
+    second. The stream that answers a request ends when nobody waits for it any more."""
 
-    def __init__(self, inner: httpx2.AsyncBaseTransport, limit: int) -> None:
-        self._inner = inner
-        self._limit = limit
+    def __init__(self, inner: httpx2.AsyncBaseTransport, limit: int, timeout_s: float) -> None:
+        self._inner, self._limit, self._timeout_s = inner, limit, timeout_s
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """As the transport within."""
@@ -222,9 +226,12 @@ class _Bounded(httpx2.AsyncBaseTransport):
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             await response.aclose()
             raise httpx2.DecodingError("a compressed answer, not asked for", request=request)
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
         if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
-            assert isinstance(response.stream, httpx2.AsyncByteStream)
             response.stream = _Stream(response.stream, self._limit, request)
+        else:
+            lasts_s = self._timeout_s + CONNECT_S if request.method == "POST" else math.inf
+            response.stream = _Events(response.stream, self._limit, request, lasts_s)
         return response
 
     async def aclose(self) -> None:
@@ -233,6 +240,8 @@ class _Bounded(httpx2.AsyncBaseTransport):
 
 
 class _Stream(httpx2.AsyncByteStream):
+    """A body of bounded size."""
+
     def __init__(self, inner: httpx2.AsyncByteStream, limit: int, request: httpx2.Request) -> None:
         self._inner = inner
         self._limit = limit
@@ -248,3 +257,25 @@ class _Stream(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+class _Events(_Stream):
+    """A stream of bounded speed, and length in time: comments and empty events are no messages that anybody counts."""
+
+    def __init__(self, inner: httpx2.AsyncByteStream, limit: int, request: httpx2.Request, lasts_s: float) -> None:
+        super().__init__(inner, limit, request)
+        self._lasts_s = lasts_s
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        begun_s = second_s = anyio.current_time()
+        size = 0
+        async for part in self._inner:
+            now_s = anyio.current_time()
+            if now_s - begun_s > self._lasts_s:
+                raise httpx2.ReadTimeout("the answer does not end", request=self._request)
+            if now_s - second_s >= 1:
+                second_s, size = now_s, 0
+            size += len(part)
+            yield part
+            if size > self._limit:
+                await anyio.sleep(max(second_s + 1 - anyio.current_time(), 0))

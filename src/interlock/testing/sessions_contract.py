@@ -139,6 +139,19 @@ class SessionsContract:
         assert await store.events("ses_1", after=1000, limit=1001) == every[1000:2001]
 
     @_on_store
+    async def test_a_page_of_large_events_holds_fewer(self, store: Store, clock: ManualClock) -> None:
+        await begin(store)
+        large = [said(str(n) * 1000) for n in range(2, 10)]
+        assert await store.append("ses_1", large, IDLE, expect=1) == Wrote(9)
+        found: list[int] = []
+        while page := await store.events("ses_1", after=found[-1] if found else 1, bytes_max=2_500):
+            assert len(page) <= 3
+            found += [one.seq for one in page]
+        assert found == list(range(2, 10))
+        assert len(await store.events("ses_1", after=1, bytes_max=1)) == 1, "one at least"
+        assert len(await store.events("ses_1", limit=2, bytes_max=10**9)) == 2
+
+    @_on_store
     async def test_what_was_decided_on_an_older_log_is_not_written(self, store: Store, clock: ManualClock) -> None:
         await begin(store)
         assert await store.append("ses_1", [said("a")], RUNNABLE, expect=1) == Wrote(2)

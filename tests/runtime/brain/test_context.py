@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 from tests.runtime.brain.rig import OFFERS, answered, begun, call, created, folded
 
-from interlock.runtime.brain.context import Result, Turn, View, estimate, fitting, view
+from interlock.runtime.brain.context import (
+    Result,
+    Turn,
+    View,
+    estimate,
+    fitting,
+    summary_tokens_max,
+    view,
+)
 from interlock.runtime.sessions.event import Answered, Asked, Blob, Cut, Ended, Event, Finished, Said, Text, Thought
 from interlock.runtime.sessions.state import State, after
 
@@ -188,3 +196,39 @@ def test_a_view_only_grows_at_its_end_between_two_cuts() -> None:
     now = view(state, OFFERS)
     assert now.instructions == before.instructions and now.offers == before.offers
     assert now.turns[: len(before.turns)] == before.turns and len(now.turns) == len(before.turns) + 3
+
+
+@pytest.mark.parametrize("compaction", ["window", "summary"])
+@pytest.mark.parametrize("window", [1_000, 2_000, 4_000])
+@pytest.mark.parametrize("said", [100, 6_000])
+def test_one_cut_is_enough_and_makes_room_for_work(compaction: Any, window: int, said: int) -> None:
+    """What stands in the place of what was cut has to fit as well, however small the window."""
+    state = folded(created(context_tokens=window, compaction=compaction), Said(text="ü" * said))
+    cuts, steps = 0, 0
+    while steps < 40:
+        cut = fitting(state, {})
+        if cut is not None:
+            if compaction == "summary":  # as long as one may be
+                cut = Cut(kind="summary", before_seq=cut.before_seq, summary="s" * 4 * summary_tokens_max(window))
+            after(state, [cut], 0)
+            assert fitting(state, {}) is None, f"cut twice before step {steps}"
+            assert estimate(view(state, {})) <= window
+            cuts += 1
+        steps += 1
+        after(state, [*answered(call(f"c{steps}"), step=steps), finished(f"c{steps}", "r" * (window // 3))], 0)
+        if steps % 10 == 0:
+            after(state, [*answered(Text(text="ok"), step=steps), Said(text="m" * 200)], 0)
+    assert 0 < cuts <= steps // 2
+
+
+def test_what_a_reset_took_away_is_not_told_by_a_later_cut() -> None:
+    state = begun(*answered(Text(text="old")), Said(text="forget this"), context_tokens=2_000)
+    after(state, [Cut(kind="reset", before_seq=state.seq), Said(text="anew")], 0)
+    for step in range(2, 40):
+        after(state, [*answered(call(f"c{step}"), step=step), finished(f"c{step}", "r" * 400)], 0)
+    cut = fitting(state, {})
+    assert cut is not None
+    after(state, [cut], 0)
+    [opening] = view(state, {}).turns[0].pieces
+    assert isinstance(opening, Text) and "anew" in opening.text
+    assert "do it" not in opening.text and "forget this" not in opening.text

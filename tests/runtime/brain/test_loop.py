@@ -268,16 +268,50 @@ def test_a_denial_in_mode_auto_is_counted_and_told(run: Run, tmp_path: Path) -> 
     run(main)
 
 
+class Door:
+    """Of one tool, and servers that are away."""
+
+    def __init__(self) -> None:
+        self.broken = False
+        self.tries = 0
+        self.gone: dict[str, str] = {}
+
+    async def tools(self, session: str, state: Any) -> Any:
+        if self.broken:
+            self.tries += 1
+            raise RemoteError(f"away; tried again in {self.tries}.5 s")
+        return [Made("srv__look", echo)]
+
+    def away(self, session: str) -> dict[str, str]:
+        return self.gone
+
+
+def test_a_tool_server_that_is_away_is_told_once_and_the_others_work(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        door, bench = Door(), Bench(tmp_path, Script())
+        object.__setattr__(bench.parts, "door", door)
+        orders: list[bool] = []
+        await bench.begin()
+        for number, gone in enumerate(({"dead": "no; tried again in 3 s"}, {"dead": "no; tried again in 1 s"}, {})):
+            door.gone = gone
+            bench.model._replies = [[call(f"c{number}", "srv__look")]]
+            await bench.person(Said(text="look"))
+            await bench.brain.run(SESSION)
+            orders.append(
+                "do not answer now, so you have none of their tools: dead." in str(bench.model.asked[-1].body)
+            )
+        assert [one.outcome for one in await bench.of(Finished)] == ["ok", "ok", "ok"]
+        assert [note.text for note in await bench.of(Note) if "away" in note.data] == [
+            "the tool server dead does not answer, and its tools are not there: no; tried again in 3 s",
+            "the tool server dead answers again",
+        ]
+        assert orders == [True, True, False], "the model is told as long as it is so"
+
+    run(main)
+
+
 def test_tools_behind_a_door_that_is_shut_are_missing_not_fatal(run: Run, tmp_path: Path) -> None:
     async def main() -> None:
-        class Door:
-            broken = False
-
-            async def tools(self, session: str, state: Any) -> Any:
-                if self.broken:
-                    raise RemoteError("away")
-                return [Made("srv__look", echo)]
-
         door = Door()
         bench = Bench(tmp_path, Script([call("c1", "srv__look")]))
         object.__setattr__(bench.parts, "door", door)
@@ -291,6 +325,10 @@ def test_tools_behind_a_door_that_is_shut_are_missing_not_fatal(run: Run, tmp_pa
         await bench.brain.run(SESSION)
         results = await bench.of(Finished)
         assert [one.outcome for one in results] == ["ok", "invalid"]
-        assert [note.text for note in await bench.of(Note)][1:] == ["the tools behind the door cannot be had: away"]
+        await bench.person(Said(text="once more"))
+        await bench.brain.run(SESSION)
+        assert door.tries == 2
+        told = ["the tools behind the door cannot be had: away; tried again in 1.5 s"]
+        assert [note.text for note in await bench.of(Note)][1:] == told, "once, whatever the time is"
 
     run(main)

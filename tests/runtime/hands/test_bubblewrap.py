@@ -13,7 +13,7 @@ import pytest
 from tests.runtime.hands.users import run_as_other
 
 from interlock.clock import SystemClock
-from interlock.errors import HandsUnavailable
+from interlock.errors import HandsLost, HandsUnavailable
 from interlock.runtime.hands import Hands, Resources, Sandbox
 from interlock.runtime.hands.bubblewrap import Bubblewrap
 from interlock.runtime.hands.cgroups import Cgroups, Group
@@ -95,6 +95,7 @@ async def says_what_is_weaker(directory: Path) -> None:
     assert await hands.missing() == []
     (weaker,) = await hands.weaker()
     assert "CPU is not limited" in weaker and "Delegate=yes" in weaker
+    assert "but for files in memory, which nothing limits" in weaker, "tool servers as well as commands"
     strict = Bubblewrap(hands.workspaces, SystemClock(), require_cgroups=True)
     assert await strict.missing() == [weaker]
     with pytest.raises(HandsUnavailable, match="control groups"):
@@ -139,3 +140,17 @@ def _soon(condition: Callable[[], bool]) -> bool:
             return True
         threading.Event().wait(0.02)
     return False
+
+
+def test_whose_workspace_is_removed_is_lost_and_ends_quietly(tmp_path: Path) -> None:
+    async def main() -> None:
+        workspaces = Workspaces(tmp_path / "workspaces", SystemClock())
+        box = await Bubblewrap(workspaces, SystemClock()).provision("s", "w", Resources())
+        workspaces.remove("w")
+        for work in (sh(box, "true"), box.read("x"), box.write("x", b""), box.snapshot(), box.shell()):
+            with pytest.raises(HandsLost, match="the workspace was removed") as told:
+                await work
+            assert told.value.field == "workspace"
+        await box.destroy()
+
+    run_on("uvloop", main)

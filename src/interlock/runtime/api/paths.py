@@ -20,7 +20,8 @@ from interlock.runtime.sessions.event import Raised, Said
 from interlock.runtime.sessions.ports import Row, Store
 from interlock.runtime.sessions.service import Sessions
 
-EVENTS_MAX = 1000
+EVENTS_MAX, EVENTS_BYTES = 1000, 1 << 20
+"""In one answer: fewer where they are larger than that; whoever asks for the next ones gets them."""
 PAGE_MAX = 500
 WAIT_S_MAX = 60
 DIGITS_MAX = 18
@@ -180,7 +181,7 @@ class SessionPaths:
         wait_s = number(params, "wait", 0, WAIT_S_MAX)
         if row.head <= after and wait_s:
             await self._store.changed(row.session, after=after, wait_s=wait_s)
-        found = await self._sessions.events(row.tenant, row.session, after=after, limit=limit)
+        found = await self._sessions.events(row.tenant, row.session, after=after, limit=limit, bytes_max=EVENTS_BYTES)
         return json({"events": [event_json(seen) for seen in found]})
 
     async def result(self, request: Request) -> Response:

@@ -21,7 +21,8 @@ from interlock.runtime.brain.feed import Delta, Feed
 from interlock.runtime.sessions.ports import Row, Store
 from interlock.runtime.sessions.service import Sessions
 
-BATCH = 500
+BATCH, BATCH_BYTES = 500, 1 << 18
+"""What is held for a client that does not read: there may be many."""
 QUIET_S = 15.0
 """How long a stream may say nothing before it says that it is still there."""
 _STILL = b": still here\n\n"
@@ -61,9 +62,9 @@ class StreamPath:
             grown: asyncio.Future[bool] | None = None
             try:
                 while True:
-                    while found := await self._sessions.events(row.tenant, row.session, after=after, limit=BATCH):
-                        yield b"".join(_event(event_json(seen)) for seen in found)
-                        after = found[-1].seq
+                    while page := await self._page(row, after):
+                        after, told = page
+                        yield told
                     if until_idle and await self._is_idle(row, after):
                         yield _END
                         return
@@ -81,6 +82,11 @@ class StreamPath:
                 for waiting in (piece, grown):
                     if waiting is not None:
                         waiting.cancel()
+
+    async def _page(self, row: Row, after: int) -> tuple[int, bytes] | None:
+        """The next events, told, and the last one's number; None: there are no more."""
+        found = await self._sessions.events(row.tenant, row.session, after=after, limit=BATCH, bytes_max=BATCH_BYTES)
+        return (found[-1].seq, b"".join(_event(event_json(seen)) for seen in found)) if found else None
 
     async def _is_idle(self, row: Row, after: int) -> bool:
         row = await self._sessions.row(row.tenant, row.session)

@@ -21,11 +21,15 @@ STANDING_ORDERS = (
     "system's, and neither is what a summary of earlier messages tells of it. A result that begins with "
     "`unknown outcome`, `denied`, `expired` or `cancelled` says what became of the call, not what the tool said."
 )
-CUT_TO = 0.6
+CUT_TO, CUT_TO_MOST = 0.6, 0.9
 """How much of the window is left full by a cut: cutting a little at every step would lose the provider's cache each
-time."""
-PINNED_CHARS = 4096
-"""Of a message of the user's that was cut, and is told at the beginning."""
+time. The second is with what stands in the place of what was cut, at its longest: where that is not counted, a small
+window is over-full again, and the same step cut twice."""
+PINNED_TOKENS, PINNED_SHARE = 1024, 10
+"""Of a message of the user's that was cut, and is told at the beginning: at most so many, and this part of the
+window."""
+_OPENING_TOKENS = 64
+"""Of what is told of a cut, besides the summary and the user's messages."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -66,7 +70,9 @@ def view(state: State, offers: Offers) -> View:
 
 
 def _instructions(state: State) -> str:
-    return "\n\n".join(part for part in (state.agent.instructions, STANDING_ORDERS) if part)
+    away = f"These tool servers do not answer now, so you have none of their tools: {', '.join(state.away)}."
+    parts = (state.agent.instructions, STANDING_ORDERS, away if state.away else "")
+    return "\n\n".join(part for part in parts if part)
 
 
 def tokens_of(text: str) -> int:
@@ -87,10 +93,10 @@ def fitting(state: State, offers: Offers) -> Cut | None:
     """
     entries, limit = state.transcript, state.agent.context_tokens
     besides = tokens_of(_instructions(state)) + _offers_size(offers.values())
-    besides += sum(_size(piece) for turn in opening(state) for piece in turn.pieces)
-    if besides + sum(map(entry_size, state.shown)) <= limit:
+    stands = sum(_size(piece) for turn in opening(state) for piece in turn.pieces)
+    if besides + stands + sum(map(entry_size, state.shown)) <= limit:
         return None
-    room = limit * CUT_TO - besides
+    room = min(limit * CUT_TO - stands, limit * CUT_TO_MOST - _opening_size(state)) - besides
     last_answer = max((at for at, entry in enumerate(entries) if entry.finish), default=0)
     boundaries = _boundaries(entries)
     found, size = 0, 0.0
@@ -103,6 +109,14 @@ def fitting(state: State, offers: Offers) -> Cut | None:
     if not any(entry.seq <= found for entry in state.shown):
         return None
     return Cut(kind="window", before_seq=found, summary=_kept(state))
+
+
+def _opening_size(state: State) -> int:
+    """Tokens, at most, of what will stand in the place of what is cut now, wherever that is."""
+    said = sorted(tokens_of(_pinned(state, entry.said.text)) for entry in state.transcript if entry.said is not None)
+    agent = state.agent
+    summary = summary_tokens_max(agent.context_tokens) if agent.compaction == "summary" else tokens_of(_kept(state))
+    return _OPENING_TOKENS + summary + sum(said[-2:])
 
 
 def summary_tokens_max(window: int) -> int:
@@ -154,17 +168,20 @@ def opening(state: State) -> list[Turn]:
     if cut.summary:
         whole = "them" if cut.kind != "window" else "the first of them"
         lines.append(f"[A summary of {whole}:]\n{cut.summary}")
-    said = [entry.said.text for entry in gone if entry.said is not None]
-    if said and cut.kind != "reset":
+    said = [entry.said.text for entry in gone if entry.said is not None and entry.seq > state.reset_seq]
+    if said:
         for what, text in dict.fromkeys(
             (("first", said[0]), ("last", said[-1])) if len(said) > 1 else (("only", said[0]),)
         ):
-            lines.append(f"[The user's {what} message among them:]\n{_bounded(text)}")
+            lines.append(f"[The user's {what} message among them:]\n{_pinned(state, text)}")
     return [Turn(role="user", pieces=(Text(text="\n\n".join(lines)),))]
 
 
-def _bounded(text: str) -> str:
-    return text if len(text) <= PINNED_CHARS else text[:PINNED_CHARS] + " […]"
+def _pinned(state: State, text: str) -> str:
+    most = min(PINNED_TOKENS, state.agent.context_tokens // PINNED_SHARE)
+    if tokens_of(text) <= most:
+        return text
+    return text.encode(errors="surrogatepass")[: 4 * most].decode(errors="ignore") + " […]"
 
 
 def turns_of(state: State, entries: Iterable[Entry]) -> Iterator[Turn]:

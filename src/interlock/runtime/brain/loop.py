@@ -9,7 +9,8 @@ person's cancellation, which stops it at once. The lease is renewed beside it; a
 
 import asyncio
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from interlock.errors import HandsLost, InterlockError, RemoteError
@@ -40,6 +41,7 @@ from interlock.runtime.sessions.ports import Lease
 
 Stopped = Literal["busy", "rest", "lost", "draining"]
 """Why a brain let go: another holds the session; nothing is to be done now; another took it; this process is ending."""
+_FIGURES = re.compile(r"\d+(\.\d+)?")
 _log = logging.getLogger(__name__)
 
 
@@ -147,20 +149,22 @@ class _Turn:
         agent = desk.state.agent
         tools = {tool.name: tool for tool in parts.built_in if tool.name in agent.tools}
         missing, behind = "", frozenset[str]()
+        away: Mapping[str, str] = {}
         if parts.door is not None:
             try:
                 found = {tool.name: tool for tool in await parts.door.tools(self._session, desk.state)}
                 tools, behind = found | tools, frozenset(found.keys() - tools.keys())
+                away = parts.door.away(self._session)
             except RemoteError as error:
                 missing = str(error)
                 _log.warning("the tools behind the door cannot be listed for %s: %s", self._session, error)
                 text = f"the tools behind the door cannot be had: {missing}"[:2000]
-                if text not in (note.text for note in desk.notes[-8:]):
+                if _timeless(text) not in (_timeless(note.text) for note in desk.notes[-8:]):
                     desk.fact(Note(text=text))
-        self._box = Toolbox(tools, behind, missing)
-        changes = self._box.changes(desk.notes)
-        if changes is not None:
-            desk.fact(changes)
+        self._box = Toolbox(tools, behind, missing, away)
+        for note in (self._box.absences(desk.notes), self._box.changes(desk.notes)):
+            if note is not None:
+                desk.fact(note)
         held = parts.rack.held(self._session)
         if desk.state.sandbox and (held is None or held.id != desk.state.sandbox):
             desk.fact(HandsGone(sandbox=desk.state.sandbox, reason="it was put away, or died with its brain"))
@@ -185,8 +189,12 @@ class _Turn:
         tool, judge = self._box.tools[call.name], self._parts.judge
         try:
             return await judge.judge(self._desk.state, tool, read_arguments(call.arguments), runner.sandbox)
-        except HandsLost:  # it died since it was last used: where paths lead is looked up in another
+        except HandsLost as error:  # it died since it was last used: where paths lead is looked up in another
             await self._parts.rack.drop(self._session)
+            if self._desk.state.sandbox:
+                self._desk.fact(HandsGone(sandbox=self._desk.state.sandbox, reason=error.message))
+            if error.field == "workspace":  # what the call is about is not there any more: the model is told that first
+                return "deny", f"{error.message}; the next call begins with an empty one"
         try:
             return await judge.judge(self._desk.state, tool, read_arguments(call.arguments), runner.sandbox)
         except HandsLost as error:
@@ -202,6 +210,11 @@ class _Turn:
             expires_at_ns=now_ns + int(agent.approval_s * 1e9),
             why=inquiry.why,
         )
+
+
+def _timeless(text: str) -> str:
+    """A reason without the moment: when a server is tried again is nothing new."""
+    return _FIGURES.sub("", text)
 
 
 def _closed(close: Close) -> Finished:

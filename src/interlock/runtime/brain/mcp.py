@@ -55,19 +55,26 @@ class Behind:
     def __init__(self, url: str, mint: Mint, clock: Clock) -> None:
         """`url`: of the data port, without a path."""
         self._url, self._mint, self._clock = f"{url.rstrip('/')}/mcp", mint, clock
-        self._kept: dict[str, tuple[int, Sequence[Tool]]] = {}
+        self._kept: dict[str, _Kept] = {}
 
     async def tools(self, session: str, state: State) -> Sequence[Tool]:
         patterns = patterns_of(state.agent)
         if not patterns:
             return ()
         now_ns = self._clock.monotonic_ns()
-        self._kept = {name: kept for name, kept in self._kept.items() if now_ns - kept[0] < KEPT_S * 1e9}
+        self._kept = {name: kept for name, kept in self._kept.items() if now_ns - kept.at_ns < KEPT_S * 1e9}
         if session not in self._kept:
-            self._kept[session] = (now_ns, await self._listed(session, state, patterns))
-        return self._kept[session][1]
+            tools, away = await self._listed(session, state, patterns)
+            self._kept[session] = _Kept(at_ns=now_ns, tools=tools, away=away)
+        return self._kept[session].tools
 
-    async def _listed(self, session: str, state: State, patterns: tuple[str, ...]) -> Sequence[Tool]:
+    def away(self, session: str) -> Mapping[str, str]:
+        kept = self._kept.get(session)
+        return kept.away if kept is not None else {}
+
+    async def _listed(
+        self, session: str, state: State, patterns: tuple[str, ...]
+    ) -> tuple[Sequence[Tool], Mapping[str, str]]:
         token = self._mint(session, state, "mcp")
         refused: list[str] = []
         async with _mapped(refused), asyncio.timeout(LIST_S), self._client(token, LIST_S, refused) as client:
@@ -78,9 +85,10 @@ class Behind:
             for tool in found
             if tool is not None and any(fnmatch.fnmatchcase(tool.asks_as[4:-1], pattern) for pattern in patterns)
         ]
+        away = _away(patterns, result.meta or {})
         if not fitting:
-            raise RemoteError(_why_none(patterns, result.meta or {}), code="upstream_error")
-        return fitting[:TOOLS_MAX]
+            raise RemoteError(_why_none(patterns, away), code="upstream_error")
+        return fitting[:TOOLS_MAX], away
 
     async def call(self, tool: "RemoteTool", arguments: dict[str, Any], use: Use) -> Done:
         """Call it; for `RemoteTool`."""
@@ -107,6 +115,15 @@ class Behind:
             transport = streamable_http_client(self._url, http_client=http)
             async with Client(transport, read_timeout_seconds=time_s) as client:
                 yield client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """A session's list."""
+
+    at_ns: int
+    tools: Sequence[Tool]
+    away: Mapping[str, str]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -203,11 +220,16 @@ def _refusal(body: bytes) -> str:
     return "" if found.jsonrpc else found.error.message
 
 
-def _why_none(patterns: Sequence[str], meta: Mapping[str, Any]) -> str:
-    """Why a list holds nothing that fits: its servers that are away, if there are any."""
-    away = meta.get(UNAVAILABLE_META)
-    away = away if isinstance(away, dict) else {}
-    reasons = "; ".join(str(why) for why in away.values())
+def _away(patterns: Sequence[str], meta: Mapping[str, Any]) -> dict[str, str]:
+    """Which servers that are meant a list lacks, and why."""
+    away, meant = meta.get(UNAVAILABLE_META), [pattern.partition(".")[0] for pattern in patterns]
+    found = away.items() if isinstance(away, dict) else ()
+    return {name: str(why) for name, why in found if any(fnmatch.fnmatchcase(name, one) for one in meant)}
+
+
+def _why_none(patterns: Sequence[str], away: Mapping[str, str]) -> str:
+    """Why a list holds nothing that fits: the servers that are meant and away, if there are any."""
+    reasons = "; ".join(away.values())
     return f"nothing that this key may use fits {', '.join(patterns)}" + (f" ({reasons})" if reasons else "")
 
 

@@ -150,7 +150,8 @@ class Runner:
             return Done(outcome="timed_out", content=bytes(running.output) + b"\n[it did not end in time]")
         except HandsLost as error:
             await self.parts.rack.drop(self.session)
-            text = f"\n[the sandbox is gone ({error.message}); the workspace stays, and the next call gets another]"
+            stays = "the workspace stays, and " if error.field != "workspace" else ""
+            text = f"\n[the sandbox is gone ({error.message}); {stays}the next call gets another]"
             outcome: Outcome = "unknown" if running.attempted.effect == "once" else "error"
             return Done(outcome=outcome, content=bytes(running.output) + text.encode(errors="replace"))
         except InterlockError as error:

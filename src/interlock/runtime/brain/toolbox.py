@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -33,6 +33,10 @@ class Door(Protocol):
         """Those that the agent may use; none where it names none. Raises: RemoteError: they cannot be had now."""
         ...
 
+    def away(self, session: str) -> Mapping[str, str]:
+        """Which servers that the agent names did not answer when `tools` asked, and why."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Toolbox:
@@ -43,6 +47,8 @@ class Toolbox:
     """Names of those behind the door."""
     missing: str = ""
     """Why those behind the door are not among them."""
+    away: Mapping[str, str] = field(default_factory=dict)
+    """Servers whose tools are not among them, and why."""
 
     @property
     def offers(self) -> Offers:
@@ -66,6 +72,21 @@ class Toolbox:
         lines = (("changed", changed), ("gone", gone), ("new", new))
         text = "tools behind the door: " + "; ".join(f"{what}: {', '.join(names)}" for what, names in lines if names)
         return Note(text=text[:2000], data={"tools": now, "changed": changed})
+
+    def absences(self, notes: Sequence[Note]) -> Note | None:
+        """Which servers do not answer, or answer again, if that is not what was last written down; None: it is.
+
+        The reasons are of the moment (when one is tried again is among them): another reason is nothing new.
+        """
+        before: dict[str, str] = next((note.data["away"] for note in reversed(notes) if "away" in note.data), {})
+        if self.missing or self.away.keys() == before.keys():
+            return None
+        lines = [
+            f"the tool server {name} does not answer, and its tools are not there: {self.away[name]}"
+            for name in sorted(self.away.keys() - before.keys())
+        ]
+        lines += [f"the tool server {name} answers again" for name in sorted(before.keys() - self.away.keys())]
+        return Note(text="; ".join(lines)[:2000], data={"away": dict(self.away)})
 
 
 def _digest(tool: Tool) -> str:

@@ -266,6 +266,8 @@ class Box:
         self._gone = self._gone or reason
 
     def _alive(self) -> None:
+        if not self._gone and not self.workspace.there:
+            raise HandsLost("the workspace was removed, with all that was in it", field="workspace")
         if self._gone:
             raise HandsLost(f"{self._gone}: provision another")
 

@@ -59,10 +59,16 @@ class Workspace:
         self._snapshots = path / "snapshots"
         self._clock = clock
 
+    @property
+    def there(self) -> bool:
+        """Nobody has removed it."""
+        return self.files.is_dir()
+
     def used(self) -> None:
-        """Put off its expiry."""
+        """Put off its expiry, if it is there."""
         now_ns = self._clock.now_ns()
-        os.utime(self.path / "used", ns=(now_ns, now_ns))
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self.path / "used", ns=(now_ns, now_ns))
 
     def used_at_ns(self) -> int:
         """When it was used last."""

@@ -93,10 +93,18 @@ class MemoryStore(Store):
         self._wake()
         return Wrote(len(found.rows))
 
-    async def events(self, session: str, *, after: int = 0, limit: int = 1000) -> list[Seen]:
+    async def events(
+        self, session: str, *, after: int = 0, limit: int = 1000, bytes_max: int | None = None
+    ) -> list[Seen]:
         rows = self._of(session).rows
         anchor = rows[after - 1].chain if 0 < after <= len(rows) else None
-        return restore(session, after, anchor, rows[after : after + limit])[0]
+        wanted, size = rows[after : after + limit], 0
+        for number, row in enumerate(wanted if bytes_max is not None else (), 1):
+            size += len(row.payload)
+            if bytes_max is not None and size >= bytes_max:
+                wanted = wanted[:number]
+                break
+        return restore(session, after, anchor, wanted)[0]
 
     async def changed(self, session: str, *, after: int, wait_s: float) -> bool:
         try:

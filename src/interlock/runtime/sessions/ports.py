@@ -114,8 +114,13 @@ class Store(Protocol):
         """
         ...
 
-    async def events(self, session: str, *, after: int = 0, limit: int = 1000) -> list[Seen]:
-        """Events with `seq > after`, in order, their chain checked. Raises: LogCorrupt. LocalError: no such session."""
+    async def events(
+        self, session: str, *, after: int = 0, limit: int = 1000, bytes_max: int | None = None
+    ) -> list[Seen]:
+        """Events with `seq > after`, in order, their chain checked. Raises: LogCorrupt. LocalError: no such session.
+
+        `bytes_max`: fewer than `limit` where they are larger than that together by more than their last; at least one.
+        """
         ...
 
     async def changed(self, session: str, *, after: int, wait_s: float) -> bool:

@@ -108,13 +108,15 @@ class Sessions:
             await self.row(tenant, before)
         return await self._store.rows(tenant, before=before, limit=limit)
 
-    async def events(self, tenant: str | None, session: str, *, after: int = 0, limit: int = 1000) -> list[Seen]:
-        """Events with `seq > after`, in order."""
+    async def events(
+        self, tenant: str | None, session: str, *, after: int = 0, limit: int = 1000, bytes_max: int | None = None
+    ) -> list[Seen]:
+        """Events with `seq > after`, in order; `bytes_max` as of the store's."""
         checks.check_limit(limit)
         if after < 0:
             raise LocalError(f"after is {after}, not 0 or more", field="after")
         await self.row(tenant, session)
-        return await self._store.events(session, after=after, limit=limit)
+        return await self._store.events(session, after=after, limit=limit, bytes_max=bytes_max)
 
     async def follow(
         self, tenant: str | None, session: str, *, after: int = 0, idle_s: float = IDLE_S

@@ -113,13 +113,16 @@ class SqliteStore(Store):
     async def evict(self) -> int:
         return cast("int", await self._do(Evict()))
 
-    async def events(self, session: str, *, after: int = 0, limit: int = 1000) -> list[Seen]:
+    async def events(
+        self, session: str, *, after: int = 0, limit: int = 1000, bytes_max: int | None = None
+    ) -> list[Seen]:
         found: list[Seen] = []
         while True:
-            read = functools.partial(_events, session=session, after=after, limit=min(limit - len(found), READ_EVENTS))
+            most = min(limit - len(found), READ_EVENTS)
+            read = functools.partial(_events, session=session, after=after, limit=most, bytes_max=bytes_max)
             batch, whole = await self._read(read, session, after + 1)
             found += batch
-            if whole or len(found) >= limit:
+            if whole or len(found) >= limit or bytes_max is not None:
                 return found
             after = batch[-1].seq
             await asyncio.sleep(0)
@@ -326,9 +329,11 @@ def _bytes(operation: Operation) -> int:
     return 2 * 4096 + sum(len(entry.payload) + _EVENT_BYTES for entry in entries)
 
 
-def _events(db: sqlite3.Connection, session: str, after: int, limit: int) -> tuple[list[Seen], bool]:
+def _events(
+    db: sqlite3.Connection, session: str, after: int, limit: int, bytes_max: int | None
+) -> tuple[list[Seen], bool]:
     """Events behind `after`, and whether these are all."""
-    anchor, rows, head, end = tables.stored(db, session, after, limit)
+    anchor, rows, head, end, full = tables.stored(db, session, after, limit, bytes_max)
     if after >= head:
         if rows:
             raise LogCorrupt(stream_of(session), head + 1, "an event stands behind the head of the index")
@@ -339,7 +344,7 @@ def _events(db: sqlite3.Connection, session: str, after: int, limit: int) -> tup
     last = found[-1].seq if found else after
     if last > head:
         raise LogCorrupt(stream_of(session), head + 1, "an event stands behind the head of the index")
-    if last < head and len(found) < limit:
+    if last < head and not full:
         raise LogCorrupt(stream_of(session), last + 1, "the record is missing")
     if last == head and chain != end:
         raise LogCorrupt(stream_of(session), head, "the index has another chain value for it")

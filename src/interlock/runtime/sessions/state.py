@@ -28,6 +28,7 @@ from interlock.runtime.sessions.event import (
     Forked,
     HandsGone,
     Metered,
+    Note,
     Part,
     Provisioned,
     Question,
@@ -101,6 +102,8 @@ class State:
     """How many entries the last model call was shown: its answer stands before what came later."""
     cut: Cut | None = None
     """The last one: what the model is not shown any more."""
+    reset_seq: int = 0
+    """What a person took away: neither it nor a word of it is told again."""
     calls: dict[str, Calling] = field(default_factory=dict)
     """All of the session, by id; `pending` are those of the turn that are not finished."""
     pending: dict[str, Calling] = field(default_factory=dict)
@@ -109,8 +112,7 @@ class State:
     """A model call without an answer: under way, or lost."""
     failed: Failed | None = None
     """The last model call's failure, until another begins."""
-    failures: int = 0
-    """Model calls in a row that failed or were lost: for turns, or for a summary."""
+    failures: int = 0  # model calls in a row that failed or were lost: for turns, or for a summary
     summarising: bool = False
     """The last model call was for a summary, and there is none yet."""
     compact_seq: int = 0
@@ -121,33 +123,25 @@ class State:
     """Somebody said something since the last model call began."""
     cancelled: Cancelled | None = None
     """Asked for, and the turn not ended yet."""
-    ended: Ended | None = None
-    """How the last turn ended."""
+    ended: Ended | None = None  # how the last turn ended
     cut_short: bool = False
     """The budget ended the last turn in which somebody spoke: raised, it goes on."""
     sandbox: str = ""
-    snapshot: str = ""
-    """Of the workspace as it is now; empty: a call has started since, or nobody made one."""
-    touched: bool = False
-    """A call has started, so that the workspace may hold something."""
-    heard_ids: dict[str, int] = field(default_factory=dict)
-    """Where people's events with these ids stand."""
+    snapshot: str = ""  # of the workspace as it is now; empty: a call has started since, or nobody made one
+    touched: bool = False  # a call has started, so that the workspace may hold something
+    away: tuple[str, ...] = ()  # tool servers that do not answer, so that the model is not offered their tools
+    heard_ids: dict[str, int] = field(default_factory=dict)  # where people's events with these ids stand
     epoch: int = 0
     steps: int = 0
     tokens: int = 0
     amount_nanousd: int = 0
-    deployment: str = ""
-    """Who answered last."""
-    unpriced: int = 0
-    """Answers, whole or broken off, whose amount was not told."""
-    metered: set[str] = field(default_factory=set)
-    """Attempts at a program's model calls that are in `tokens` and `amount_nanousd`."""
+    deployment: str = ""  # who answered last
+    unpriced: int = 0  # answers, whole or broken off, whose amount was not told
+    metered: set[str] = field(default_factory=set)  # attempts of a program's that are in `tokens` and the amount
     worked_ns: int = 0
     """Time that passed between events of one brain: no brain holds a session that waits, so waiting is not in it."""
-    worked_from_ns: int = 0
-    """When a brain last wrote."""
-    denials: int = 0
-    """In a row of the session, since a person last answered or spoke."""
+    worked_from_ns: int = 0  # when a brain last wrote
+    denials: int = 0  # in a row, since a person last answered or spoke
 
     @property
     def agent(self) -> Agent:
@@ -347,7 +341,7 @@ def _finished(state: State, event: Finished) -> None:
 
 
 def _cut(state: State, event: Cut) -> None:
-    state.cut = event
+    state.cut, state.reset_seq = event, event.before_seq if event.kind == "reset" else state.reset_seq
 
 
 def _provisioned(state: State, event: Provisioned) -> None:
@@ -367,6 +361,11 @@ def _ended(state: State, event: Ended) -> None:
     state.cut_short = state.cut_short if state.compact_seq else event.reason == "budget"
     state.failures, state.summarising, state.compact_seq = 0, False, 0
     state.pending.clear()
+
+
+def _noted(state: State, event: Note) -> None:
+    if isinstance(away := event.data.get("away"), dict):
+        state.away = tuple(sorted(away))
 
 
 def _nothing(state: State, event: Event) -> None:
@@ -397,4 +396,5 @@ _FOLDS: dict[type, Callable[[State, Any], None]] = {
     Saved: _saved,
     HandsGone: _hands_gone,
     Ended: _ended,
+    Note: _noted,
 }

@@ -188,9 +188,10 @@ Operation = Create | Append | Take | Hold | Evict
 
 
 def stored(
-    db: sqlite3.Connection, session: str, after: int, limit: int
-) -> tuple[bytes | None, list[Stored], int, bytes]:
-    """Of one moment: the chain value at `after`, events behind it, the log's head and the chain value there."""
+    db: sqlite3.Connection, session: str, after: int, limit: int, bytes_max: int | None
+) -> tuple[bytes | None, list[Stored], int, bytes, bool]:
+    """Of one moment: the chain value at `after`, events behind it, the log's head and the chain value there; and
+    whether as many events or bytes are among them as may be."""
     db.execute("BEGIN")
     try:
         n, head, chain = db.execute(
@@ -198,10 +199,16 @@ def stored(
         ).fetchone() or _unknown(session)
         first = n * _PLACES + min(after, SEQ_MAX)
         anchor = db.execute("SELECT chain FROM events WHERE place = ?", (first,)).fetchone() if after else None
-        rows = db.execute(_EVENTS, (first + 1, n * _PLACES + SEQ_MAX, limit)).fetchall() if after < SEQ_MAX else []
+        rows, size = list[Stored](), 0
+        for found in db.execute(_EVENTS, (first + 1, n * _PLACES + SEQ_MAX, limit)) if after < SEQ_MAX else ():
+            rows.append(Stored(*found))
+            size += len(rows[-1].payload)
+            if bytes_max is not None and size >= bytes_max:
+                break
+        full = len(rows) >= limit or (bytes_max is not None and size >= bytes_max)
     finally:
         db.rollback()
-    return anchor[0] if anchor else None, [Stored(*row) for row in rows], head, chain
+    return anchor[0] if anchor else None, rows, head, chain, full
 
 
 def head(db: sqlite3.Connection, session: str) -> int:
