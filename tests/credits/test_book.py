@@ -135,6 +135,24 @@ async def test_what_would_have_come_again_meanwhile_does_not(rig: Rig, anchor: A
     await agree(rig, 0)
 
 
+async def test_what_came_again_while_a_notice_was_written_is_voided_too(rig: Rig) -> None:
+    """Nobody is admitted against what would have rolled over, once the void is there to be read."""
+    await rig.grant(10, id="d", every="day", rollover_max="0.000000003")
+    rig.clock.advance(DAY * 10**9 - 3 * VOID_NS // 2)
+    slowly, admitted = once(rig, 0), list[Call]()
+
+    def meanwhile() -> None:
+        slowly()
+        call = rig.admit(1) if rig.credits.book.grants["d"].voided else None
+        admitted.extend([call] if call else [])
+
+    slow_disk(rig, meanwhile)  # the notice of that end, first
+    await rig.credits.void("d")
+    await _closed(rig)
+    assert not admitted
+    await agree(rig, 0)
+
+
 async def test_a_call_that_is_written_after_its_period_was_closed_is_owed(rig: Rig) -> None:
     """The worker's own journal takes so long. What was forfeited stands; nothing is held for ever."""
     await rig.grant(10, id="g")

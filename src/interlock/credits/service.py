@@ -128,15 +128,19 @@ class Credits:
         """
         reason = check_reason(reason)
         async with self._turn:
-            await self._look()
-            one = self.book.grants.get(id)
-            if one is None:
-                raise LocalError(f"there is no grant {id[:200]!r}", code="not_found", field="id")
-            now_ns = self._clock.now_ns()
-            if one.voided is not None or one.grant.ends_ns <= now_ns:
-                return one, False
-            left = await self._left(one, now_ns)
-            over_ns = self._clock.now_ns() + VOID_NS  # reckoning may have taken long, and calls were admitted
+            while True:
+                await self._look()
+                one = self.book.grants.get(id)
+                if one is None:
+                    raise LocalError(f"there is no grant {id[:200]!r}", code="not_found", field="id")
+                now_ns = self._clock.now_ns()
+                if one.voided is not None or one.grant.ends_ns <= now_ns:
+                    return one, False
+                left = await self._left(one, now_ns)
+                now_ns = self._clock.now_ns()  # reckoning may have taken long, and calls were admitted
+                if not one.lots or one.lots[-1].until_ns > now_ns:
+                    break  # else it has come again meanwhile, and what rolls over is not written
+            over_ns = now_ns + VOID_NS
             account = self.book.accounts[one.owner]
             before = [each.grant for each in account.of("usage")]
             await self._write([Voided(grant=id, at_ns=over_ns, left_nanousd=left, reason=reason)])
