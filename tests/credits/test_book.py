@@ -115,6 +115,44 @@ async def test_what_changes_right_behind_the_cut_is_not_moved_over(rig: Rig) -> 
     await agree(rig, 0)
 
 
+@pytest.mark.parametrize("anchor", ["", "now"])
+async def test_what_would_have_come_again_meanwhile_does_not(rig: Rig, anchor: Any) -> None:
+    """A void, and a reset with a new anchor, end a grant before it comes again: also where that is moved."""
+    await rig.grant(10, id="d", every="day", rollover_max="0.000000003")
+    rig.clock.advance(DAY * 10**9 - 3 * VOID_NS // 2)
+    await rig.credits.look()  # the notice of that end
+    slow_disk(rig, once(rig, 0))
+    if anchor:
+        await rig.reset("r", anchor=anchor)
+    else:
+        await rig.credits.void("d")
+    again_ns = rig.credits.book.grants["d"].at_ns + DAY * 10**9
+    state = await _closed(rig)
+    assert [(end.reset, end.at_ns) for end in state.ends] == [("r" if anchor else "", again_ns - 1)]
+    assert (state.granted, state.balance) == ((20, 13) if anchor else (10, 0))
+    (*_, came) = [stored.record for stored in rig.log.read_after(STREAM, 0) if stored.record.type != "credit.lapsing"]
+    assert came.type == "credit.expired", "of that end alone"
+    await agree(rig, 0)
+
+
+async def test_what_came_again_while_a_notice_was_written_is_voided_too(rig: Rig) -> None:
+    """Nobody is admitted against what would have rolled over, once the void is there to be read."""
+    await rig.grant(10, id="d", every="day", rollover_max="0.000000003")
+    rig.clock.advance(DAY * 10**9 - 3 * VOID_NS // 2)
+    slowly, admitted = once(rig, 0), list[Call]()
+
+    def meanwhile() -> None:
+        slowly()
+        call = rig.admit(1) if rig.credits.book.grants["d"].voided else None
+        admitted.extend([call] if call else [])
+
+    slow_disk(rig, meanwhile)  # the notice of that end, first
+    await rig.credits.void("d")
+    await _closed(rig)
+    assert not admitted
+    await agree(rig, 0)
+
+
 async def test_a_call_that_is_written_after_its_period_was_closed_is_owed(rig: Rig) -> None:
     """The worker's own journal takes so long. What was forfeited stands; nothing is held for ever."""
     await rig.grant(10, id="g")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.credits.rig import Call, Rig, S, simulate
+from tests.credits.rig import Call, Rig, S, agree, simulate
 
 from interlock.credits import Account, ForInvoices, Owner, Wanted, keeping, service, usage
 from interlock.credits.book import EARLY_NS, VOID_NS, Lot
@@ -368,3 +368,18 @@ async def test_wrong_accounts_are_found(
 
 def test_a_lot_without_an_end_never_stops() -> None:
     assert Lot(0, 1, 0, 2**63 - 1).stops_ns == 2**63 - 1
+
+
+async def test_what_ends_soon_after_it_begins_is_not_counted_on_afterwards(rig: Rig) -> None:
+    """Its end is near before it begins, when nothing of it is there yet; then nobody is there to write what is left."""
+    await rig.grant(10, id="all")
+    await rig.grant(7, id="short", effective="2027-01-15T08:00:05Z", expires="2027-01-15T08:00:20Z")
+    rig.after(1)
+    await rig.credits.look()
+    rig.after(5)
+    assert rig.capacity() == 17
+    rig.after(30)
+    assert rig.capacity() == 10
+    await rig.credits.look()
+    assert rig.capacity() == 10
+    await agree(rig, 0)

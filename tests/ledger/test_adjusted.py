@@ -75,6 +75,18 @@ def test_an_attempt_has_the_figures_that_were_billed_and_keeps_what_was_metered(
         assert ledger.cost_nanousd() == row.amount_nanousd
 
 
+def test_each_attempt_names_the_statement_of_its_own_figures() -> None:
+    """Another attempt of the same request may be of another provider, whose bill came later."""
+    again = opened("req_lost", 2, deployment="mini", provider="openai")
+    usage, other = logs(adjusted(statement="sha256:aa"), adjusted(n=2, attempt=2, statement="sha256:bb"))
+    usage.put("usage/1", record(again), record(lost(again)))
+    with tempfile.TemporaryDirectory() as directory, closing(Ledger(Path(directory) / "view.sqlite")) as ledger:
+        run(ledger.catch_up(usage, other))
+        with ledger.metered(["anthropic", "openai"], since_ns=0, until_ns=END_NS) as entries:
+            told = {(one.request_id, one.attempt): one.statement for one in entries}
+    assert told == {("req_1", 1): "", ("req_lost", 1): "sha256:aa", ("req_lost", 2): "sha256:bb"}
+
+
 def test_the_newest_adjustment_stands() -> None:
     with folded(adjusted(), adjusted(n=2, usage={"input": 1, "output": 2})) as ledger:
         found = ledger.explain("req_lost")

@@ -1,6 +1,7 @@
 """A session's attempts, by the view."""
 
 import sqlite3
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from tests.ledger.logs import SONNET, RepeatingLog, adopted, log_of, opened, rec
 
 from interlock.ledger import Ledger
 from interlock.ledger.attempts import attempts_of
+from interlock.ledger.view import BATCH
+from interlock.log import Stored
 
 CONFIG = log_of(config=[adopted("sha256:1", {"sonnet": SONNET, "free": None})])
 
@@ -65,6 +68,29 @@ def test_none_is_seen_without_the_price_that_its_policy_has(tmp_path: Path) -> N
     assert told == [105_000]
     folding.close()
     asking.close()
+
+
+def test_config_is_read_once_however_many_batches_are_folded(tmp_path: Path) -> None:
+    """It is asked for its head before each: that is what a fold of usage may cost, on top of the usage."""
+    reads: list[int] = []
+
+    class Config(RepeatingLog):
+        async def read(self, stream: str, *, after: int = 0) -> AsyncIterator[Stored]:
+            reads.extend([after] if stream == "config" else [])
+            async for stored in super().read(stream, after=after):
+                yield stored
+
+    config, usage = Config(), RepeatingLog()
+    config.put("config", adopted("sha256:1", {"sonnet": SONNET}))
+    for stream in range(3):
+        usage.put(f"usage/{stream}", *(record(opened(f"req_{stream}_{n}")) for n in range(BATCH + 1)))
+    with closing(Ledger(tmp_path / "ledger.sqlite")) as ledger:
+        assert run(ledger.catch_up(usage, config)) == 3 * (BATCH + 1) + 1
+        assert reads == [0]
+        config.put("config", adopted("sha256:2", {"sonnet": SONNET}))
+        usage.put("usage/0", record(opened("req_new")))
+        assert run(ledger.catch_up(usage, config)) == 2
+        assert reads == [0, 1]
 
 
 def test_they_are_found_without_looking_at_others(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from interlock.rating import (
     MODES,
@@ -143,7 +144,18 @@ def many_runs_are_one(rate: Rate) -> None:
             assert rated.amount == rated.gross - rated.discount + rated.true_up - rated.withheld
         once = rate(charge, Usage(quantity=cumulative[-1]), Booked())
         assert booked_nano == once.amount_nano
+        assert of_runs(charge, cumulative) == once.amount
+        assert of_runs(replace(charge, interim="wait"), cumulative) == once.amount, "all is left to the last"
         assert sum_of_quantities(rate, charge, cumulative) == once.period_quantity
+
+    def of_runs(charge: Charge, cumulative: Sequence[Fraction]) -> Fraction:
+        """The same where each run tells what is new in it."""
+        booked = Booked()
+        for index, now in enumerate(cumulative):
+            last = index + 1 == len(cumulative)
+            usage = Usage(quantity=now - booked.quantity, covers="run", last_of_period=last)
+            booked = Booked(amount=rate(charge, usage, booked).period_amount, quantity=now)
+        return booked.amount or Fraction(0)
 
     holds(st.tuples(charges(), runs), body)
 

@@ -133,12 +133,28 @@ def test_runs_of_what_is_not_one_quantity() -> None:
         rate(size, Usage(buckets=()), Booked(quantity=Fraction(3)))
 
 
+@pytest.mark.parametrize("one", [charge("per_unit", {"unit": "5"}), charge("percentage", {"rate_percent": "10"})])
+def test_a_billed_quantity_alone_does_not_say_what_is_booked(one: Charge) -> None:
+    """It is not priced again; all of the period would be booked a second time."""
+    with pytest.raises(LocalError, match="what amount is booked") as refused:
+        rate(one, q(9), Booked(billed_quantity=Fraction(4)))
+    assert refused.value.field == "booked.amount"
+
+
 def test_a_run_of_its_own_needs_a_plain_quantity() -> None:
     one = charge("dynamic", {})
     booked = Booked(amount=Fraction(7))
     assert amount(one, q(3, covers="run"), booked) == "3"
     with pytest.raises(LocalError, match="plain quantity"):
         rate(one, Usage(events=(Event(value=Fraction(1)),), covers="run"), booked)
+
+
+def test_runs_under_a_maximum_and_left_to_the_last() -> None:
+    """15 units are 150, of which 100 are booked, or nothing yet; 16 are 80."""
+    most = charge("volume", VOLUME, maximum="100")
+    assert amount(most, q(1, covers="run"), Booked(amount=Fraction(100), quantity=Fraction(15))) == "-20"
+    wait = charge("volume", VOLUME, interim="wait")
+    assert amount(wait, q(1, covers="run"), Booked(amount=Fraction(0), quantity=Fraction(15))) == "80"
 
 
 def test_discounts_then_bounds() -> None:

@@ -171,6 +171,19 @@ def test_credit_pays_what_is_left_after_what_was_billed() -> None:
     assert shown(*_left(taken="100", billed="30", **before)) == "100 -30", "what is billed is known with its taxes only"
 
 
+@pytest.mark.parametrize("mode", ["half_even", "half_away_from_zero", "up", "down"])
+@pytest.mark.parametrize("exact", ["100.004", "100.005", "100.006", "99.995"])
+@pytest.mark.parametrize("taxes", [{}, VAT], ids=["", "taxed"])
+def test_credit_pays_a_total_that_is_rounded_as_it_is_rounded(mode: str, exact: str, taxes: dict[str, Any]) -> None:
+    """It is taken at the currency's places: what nobody can pay is neither owed nor paid too much."""
+    for taken, billed in (("999", "0"), ("999", "30.01"), ("50.009", "30"), ("0", "30")):
+        rounding = {"level": "total", "mode": mode}
+        bill = bill_of([exact], taken=taken, billed=billed, taxes=taxes, rounding=rounding)
+        assert bill.credited == min(bill.total - Fraction(billed), Fraction(taken[:5]))
+        assert bill.due == bill.total - bill.credited - Fraction(billed) >= 0
+        assert bill.residue == sum(line.residue for line in bill.lines) - bill.rounding
+
+
 def _left(**more: Any) -> tuple[Fraction, Fraction]:
     bill = bill_of(["100"], **more)
     return bill.credited, bill.due

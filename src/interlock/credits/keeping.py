@@ -81,7 +81,8 @@ def _lapsed(one: Standing, reckoned: Reckoned, forfeited: Mapping[int, int], now
             return  # what follows burned after it: next time
         notice_ns = _next_notice_ns(lot)
         if notice_ns is not None and notice_ns <= now_ns:
-            balance = reckoned.state.balances.get(id, 0)
+            to_come = lot.amount if lot.from_ns > now_ns else 0  # its end is near before it begins
+            balance = reckoned.state.balances.get(id, to_come)
             left = balance - (one.grant.rolled_over(balance) if one.goes_on(lot) else 0)
             yield Lapsing(grant=id, period=lot.period, left_nanousd=max(forfeited.get(lot.period, left), 0))
 

@@ -1,8 +1,8 @@
 """What stands in the stream `credits` of log.sqlite. The control process alone writes it; everything else is a fold.
 
 Record ids: `grant/ID`, `begin/TENANT/PRINCIPAL`, `void/ID`, `lapse/ID/PERIOD/N`, `end/ID/PERIOD`, `recur/ID/PERIOD`,
-`burn/ID`, `restore/ID`, `reset/ID`, `forgive/ID` and `correct/N`. A period is how often a grant has come again or was
-reset. Amounts are nano-USD, moments Unix ns.
+`burn/ID`, `restore/ID`, `reset/ID`, `postpone/ID/N`, `forgive/ID` and `correct/N`. A period is how often a grant has
+come again or was reset. Amounts are nano-USD, moments Unix ns.
 """
 
 from typing import Literal, NamedTuple

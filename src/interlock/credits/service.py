@@ -12,7 +12,7 @@ import msgspec
 from interlock.clock import Clock
 from interlock.credits import keeping
 from interlock.credits.book import EARLY_NS, VOID_NS, Account, Book, Lot, Resetting, Standing
-from interlock.credits.burning import NEVER_NS, State, boundaries, collect, ranked
+from interlock.credits.burning import NEVER_NS, Grant, State, boundaries, collect, ranked
 from interlock.credits.reading import Wanted, WantedReset, read_grant, read_reset
 from interlock.credits.records import (
     NAMES,
@@ -128,18 +128,24 @@ class Credits:
         """
         reason = check_reason(reason)
         async with self._turn:
-            await self._look()
-            one = self.book.grants.get(id)
-            if one is None:
-                raise LocalError(f"there is no grant {id[:200]!r}", code="not_found", field="id")
-            now_ns = self._clock.now_ns()
-            if one.voided is not None or one.grant.ends_ns <= now_ns:
-                return one, False
-            left = await self._left(one, now_ns)
-            over_ns = self._clock.now_ns() + VOID_NS  # reckoning may have taken long, and calls were admitted
+            while True:
+                await self._look()
+                one = self.book.grants.get(id)
+                if one is None:
+                    raise LocalError(f"there is no grant {id[:200]!r}", code="not_found", field="id")
+                now_ns = self._clock.now_ns()
+                if one.voided is not None or one.grant.ends_ns <= now_ns:
+                    return one, False
+                left = await self._left(one, now_ns)
+                now_ns = self._clock.now_ns()  # reckoning may have taken long, and calls were admitted
+                if not one.lots or one.lots[-1].until_ns > now_ns:
+                    break  # else it has come again meanwhile, and what rolls over is not written
+            over_ns = now_ns + VOID_NS
+            account = self.book.accounts[one.owner]
+            before = [each.grant for each in account.of("usage")]
             await self._write([Voided(grant=id, at_ns=over_ns, left_nanousd=left, reason=reason)])
             if one.granted.applies == "usage" and one.lots:  # else it never begins
-                await self._postpone(self.book.accounts[one.owner], over_ns, grant=id)
+                await self._postpone(account, before, over_ns, grant=id)
             await self._look()
             return one, True
 
@@ -163,8 +169,10 @@ class Credits:
             if account is None or account.begin_ns is None:
                 raise LocalError(f"{owner.name} has no credit that calls burn", code="not_found", field="tenant")
             if known is None:
-                await self._write(await self._ending(account, asked, looked_ns))
-                await self._postpone(account, self.book.resets[asked.id].asked.cut_ns, reset=asked.id)
+                events = await self._ending(account, asked, looked_ns)
+                before = [each.grant for each in account.of("usage")]
+                await self._write(events)
+                await self._postpone(account, before, self.book.resets[asked.id].asked.cut_ns, reset=asked.id)
             reset = self.book.resets[asked.id]
             await self._fold()
             until_ns = max(reset.asked.cut_ns, self._clock.now_ns())
@@ -184,16 +192,18 @@ class Credits:
         check_moment(account, asked, last_ns, looked_ns)
         return list(ending(account, asked, reckoned.state))
 
-    async def _postpone(self, account: Account, over_ns: int, **of: str) -> None:
+    async def _postpone(self, account: Account, before: Sequence[Grant], over_ns: int, **of: str) -> None:
         """Move an end that was written so slowly that calls may be dated after it that were admitted without knowing of
         it. Now everybody knows what it takes, and nothing was closed at the first moment: that would be ours to do."""
         now_ns = self._clock.now_ns()
         if now_ns + EARLY_NS <= over_ns:
             return
-        grants, resets = [one.grant for one in account.of("usage")], account.resets_at()
-        # Not over what happens to a grant by itself: that follows on the end that was written.
-        soon = boundaries(grants, State(at_ns=over_ns), now_ns + VOID_NS + 1, resets)[1:-1]
-        at_ns = soon[0] - 1 if soon else now_ns + VOID_NS
+        # Not over what happens to a grant by itself: that follows on the end that was written. Nor over what would have
+        # happened without it, which that end took away: later, it would happen first.
+        each = (before, [one.grant for one in account.of("usage")])
+        until_ns, resets = now_ns + VOID_NS + 1, account.resets_at()
+        soon = [at_ns for grants in each for at_ns in boundaries(grants, State(at_ns=over_ns), until_ns, resets)[1:-1]]
+        at_ns = min(soon) - 1 if soon else now_ns + VOID_NS
         if at_ns > over_ns:
             await self._write([Postponed(at_ns=at_ns, **of)])
 

@@ -62,7 +62,7 @@ def metered(db: sqlite3.Connection, providers: Collection[str], window: Window) 
         "e.provider, e.model, e.upstream_model, e.outcome, e.source, e.team, e.principal, e.session, e.usage, "
         "e.amount_nanousd, e.policy, "
         "iif(e.booked_at_ns IS NOT NULL, "
-        f"(SELECT payload FROM records WHERE request_id = e.request_id AND type = '{ADJUSTED}' "
+        f"(SELECT payload FROM records WHERE request_id = e.request_id AND attempt = e.attempt AND type = '{ADJUSTED}' "
         "ORDER BY seq DESC LIMIT 1), NULL) "
         f"FROM entries e WHERE {where} AND e.provider IN ({named}) AND e.source != 'cached' "
         "ORDER BY e.at_ns, e.request_id, e.attempt",

@@ -64,8 +64,16 @@ class Ledger:
         `view_unavailable`. And what the logs raise.
         """
 
+        folded = -1
+
         async def policies() -> int:
-            return await self._fold(log_config, [CONFIG_STREAM], folding.fold_policies)
+            nonlocal folded
+            head = await log_config.head(CONFIG_STREAM)
+            if head == folded:  # as before nearly every batch, which must not cost a look at the view
+                return 0
+            count = await self._fold(log_config, [CONFIG_STREAM], folding.fold_policies)
+            folded = head
+            return count
 
         count = await policies()
         streams = [name for name in await log_usage.streams() if name.startswith(USAGE_STREAMS)]

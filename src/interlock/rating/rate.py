@@ -68,16 +68,16 @@ def rate(charge: Charge, usage: Usage, booked: Booked | None = None) -> Rated:
     booked = booked or usage.booked or NOTHING
     work = Work()
     before = _before(charge, usage, booked, work)
-    net_before = _discounted(charge, before.gross, work, "before: ") if booked.quantity else before.gross
     was_booked = booked.amount
     if was_booked is None:
-        was_booked = _capped(charge, net_before, usage, work) if booked.quantity else ZERO
+        was_booked = _net_before(charge, before, usage, work) if booked.quantity else ZERO
     if usage.covers == "run":
         now = _price(charge, _with_booked(charge, usage, booked), work)
-        net = was_booked + _discounted(charge, now.gross, work) - net_before
     else:
         now = _price(charge, usage, work)
-        net = _discounted(charge, now.gross, work)
+    net = _discounted(charge, now.gross, work)
+    if usage.covers == "run" and booked.amount and not booked.quantity:  # nobody says of what: this run is on top
+        net += booked.amount - _net_before(charge, before, usage, work)
     gross = now.gross - before.gross
     capped = _capped(charge, net, usage, work)
     topped = _topped(charge, capped, usage, work)
@@ -107,11 +107,17 @@ def rate(charge: Charge, usage: Usage, booked: Booked | None = None) -> Rated:
     )
 
 
+def _net_before(charge: Charge, before: _Priced, usage: Usage, work: Work) -> Fraction:
+    return _capped(charge, _discounted(charge, before.gross, work, "before: "), usage, work)
+
+
 def _before(charge: Charge, usage: Usage, booked: Booked, work: Work) -> _Priced:
     """What was booked comes to, before discounts and bounds; nothing where no run was before."""
-    if not _plain(charge) or usage.meters:
-        if booked.quantity and booked.amount is None:
-            raise LocalError(f"charge {charge.id}: say what amount is booked", field="booked.amount")
+    again = _plain(charge) and not usage.meters  # what was booked can be priced again
+    told = booked.quantity or booked.billed_quantity
+    if told and booked.amount is None and not (again and booked.quantity):
+        raise LocalError(f"charge {charge.id}: say what amount is booked", field="booked.amount")
+    if not again:
         return _Priced(quantity=booked.billed_quantity, gross=booked.amount or ZERO)
     if booked.quantity or (usage.covers == "run" and booked.amount is not None):
         return _price(charge, Usage(quantity=booked.quantity, days=usage.days), work)

@@ -217,10 +217,12 @@ class _Bill:
         if not self.credits:
             return
         whole = self.taxed or not self.plan.taxes.rates  # before taxes nobody knows what of it is billed already
-        owed = sum((self._owed(row) for row in self.rows), ZERO) - (self.already_billed if whole else ZERO)
-        owed = max(owed, ZERO)
+        owed = sum((self._owed(row) for row in self.rows), ZERO)
+        payable = self.taxed and self.plan.rounding.level == "total"  # it is taken from the total, which is rounded
         places = self.rounder.places
-        available = round_to(self.credits, places, "down") if self.rounder.rounds else self.credits
+        owed = round_to(owed, places, self.rounder.mode) if payable else owed
+        owed = max(owed - (self.already_billed if whole else ZERO), ZERO)
+        available = round_to(self.credits, places, "down") if self.rounder.rounds or payable else self.credits
         taken = self.work.do("credits taken", "min(owed, credits)", owed=owed, credits=available)
         self.credited = taken
         self.credited_after = taken if self.taxed else ZERO
