@@ -280,3 +280,23 @@ def test_a_log_of_large_events_is_told_piece_by_piece(house: House) -> None:
     events = ended(session)
     assert [event["text"] for event in events if event["type"] == "user.said"] == texts
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+
+
+def test_a_workspace_that_went_while_no_sandbox_held_it_is_told_once(house: House) -> None:
+    """As one that expired. A person who writes into the empty one before its agent looks hides nothing."""
+    session = house.acme.run("[two]", agent=ALLOW)
+    first = ended(session)
+    workspace = house.server.places.root / "workspaces" / session.show()["workspace"]
+    house.server.stop()
+    shutil.rmtree(workspace)
+    house.server.start()
+    until(house.server.places.runtime_socket.is_socket, "agents can run")
+    session.write("new.txt", b"new")
+    session.say("again")
+    events = ended(session, first[-1]["seq"])
+    [lost] = [event for event in events if event.get("workspace")]
+    assert (lost["type"], lost["reason"]) == ("hands.lost", "the workspace was removed, with all that was in it")
+    [finished] = [event for event in events if event["type"] == "tool.finished"]
+    assert finished["content"]["text"] == f"Not allowed: {lost['reason']}; the next call begins with an empty one"
+    session.say("[two] more")
+    assert not [event for event in ended(session, events[-1]["seq"]) if event.get("workspace")], "once"
