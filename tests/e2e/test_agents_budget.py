@@ -47,7 +47,7 @@ while True:
     try:
         if not ask("chat", True) or not ask("messages", False):
             time.sleep(0.05)
-    except OSError:  # nobody answers there just now
+    except Exception:  # nobody answers there just now, or an answer was cut off
         time.sleep(0.05)
 """
 )
@@ -138,7 +138,7 @@ def test_calls_of_a_gateway_that_is_killed_count_before_more_are_let_through(hou
             session.cancel()
         if event["type"] == "turn.ended":
             break
-    assert called >= 8
+    assert called >= 8, str(session.events()[-12:])[-4000:]
     until(lambda: used(session) == metered(house, session), "the log says what the ledger says")
     tokens, _ = used(session)
     assert most <= tokens <= most + CALL, "one call is in flight at a time"
