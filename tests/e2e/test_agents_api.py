@@ -1,8 +1,10 @@
 """Sessions as tenants' programs use them: over HTTP and with the client."""
 
+import functools
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from typing import Any
 
@@ -107,6 +109,27 @@ def test_a_person_is_asked_and_the_answer_is_for_these_arguments_once(house: Hou
     events = ended(session)
     [started] = [event for event in events if event["type"] == "tool.started"]
     assert started["approval"] == asked["approval"] and session.read("here.txt") == b"written\n"
+
+
+def test_of_two_who_answer_at_once_one_decides_and_the_other_is_told(house: House) -> None:
+    """From clients of their own, as over two connections; what runs is what the one said whose answer stands."""
+    session = house.acme.run("[write]", agent={"mode": "default"})
+    other = Agents(house.url, house.issue("acme")).session(session.id)
+    for turn in range(8):
+        [asked] = until(session_asks(session), "it asks")
+        words = (asked["approval"], asked["arguments_sha256"])
+        ways = [functools.partial(session.approve, *words), functools.partial(other.deny, *words)]
+        after = session.events()[-1]["seq"]
+        with ThreadPoolExecutor(2) as pool:
+            answers = [pool.submit(way) for way in ways[:: 1 if turn % 2 else -1]]
+        failed = [error for answer in answers if (error := answer.exception()) is not None]
+        assert [error.code for error in failed if isinstance(error, Refused)] == ["approval_closed"], failed
+        events = ended(session, after)
+        [answer] = [event for event in events if event["type"] == "approval.answered"]
+        [finished] = [event for event in events if event["type"] == "tool.finished"]
+        assert finished["outcome"] == ("ok" if answer.get("approved") else "denied")
+        session = house.acme.run("[write]", agent={"mode": "default"})
+        other = Agents(house.url, house.keys["acme"]).session(session.id)
 
 
 def session_asks(session: Session) -> Any:
@@ -280,3 +303,23 @@ def test_a_log_of_large_events_is_told_piece_by_piece(house: House) -> None:
     events = ended(session)
     assert [event["text"] for event in events if event["type"] == "user.said"] == texts
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+
+
+def test_a_workspace_that_went_while_no_sandbox_held_it_is_told_once(house: House) -> None:
+    """As one that expired. A person who writes into the empty one before its agent looks hides nothing."""
+    session = house.acme.run("[two]", agent=ALLOW)
+    first = ended(session)
+    workspace = house.server.places.root / "workspaces" / session.show()["workspace"]
+    house.server.stop()
+    shutil.rmtree(workspace)
+    house.server.start()
+    until(house.server.places.runtime_socket.is_socket, "agents can run")
+    session.write("new.txt", b"new")
+    session.say("again")
+    events = ended(session, first[-1]["seq"])
+    [lost] = [event for event in events if event.get("workspace")]
+    assert (lost["type"], lost["reason"]) == ("hands.lost", "the workspace was removed, with all that was in it")
+    [finished] = [event for event in events if event["type"] == "tool.finished"]
+    assert finished["content"]["text"] == f"Not allowed: {lost['reason']}; the next call begins with an empty one"
+    session.say("[two] more")
+    assert not [event for event in ended(session, events[-1]["seq"]) if event.get("workspace")], "once"

@@ -38,6 +38,20 @@ UNTIL_REFUSED = (
 HANGS_UP = ASKS + "ask('messages', True, [1]); ask('chat', True, [1]); ask('chat', False)"
 READS = ASKS + "print('begun', flush=True); ask('chat', True)\nimport time; time.sleep(600)"
 
+GOES_ON = (
+    ASKS
+    + r"""
+import time
+print("begun", flush=True)
+while True:
+    try:
+        if not ask("chat", True) or not ask("messages", False):
+            time.sleep(0.05)
+    except Exception:  # nobody answers there just now, or an answer was cut off
+        time.sleep(0.05)
+"""
+)
+
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
@@ -109,3 +123,22 @@ def test_what_a_program_has_used_survives_the_death_of_its_worker(house: House) 
     assert events[-1]["reason"] in ("failed", "budget"), str(events)[-3000:]
     assert len(of(events, "program.called")) == 1 and kinds(events).count("program.metered") <= 1
     until(lambda: used(session) == metered(house, session), "the log says what the ledger says")
+
+
+def test_calls_of_a_gateway_that_is_killed_count_before_more_are_let_through(house: House) -> None:
+    """Again and again, whatever is in flight then: what nobody could settle is in the budget as the ledger has it."""
+    most = 12 * CALL
+    session = begun(house, GOES_ON, tokens=most)
+    called = 0
+    for event in session.watch():
+        called += event["type"] == "program.called"
+        if event["type"] == "program.called" and called in (2, 5, 8):
+            os.kill(house.server.pids()["worker-0"], signal.SIGKILL)
+        if event["type"] == "brain.noted" and "budget_exceeded" in event["text"]:  # it would go on for a minute
+            session.cancel()
+        if event["type"] == "turn.ended":
+            break
+    assert called >= 8, str(session.events()[-12:])[-4000:]
+    until(lambda: used(session) == metered(house, session), "the log says what the ledger says")
+    tokens, _ = used(session)
+    assert most <= tokens <= most + CALL, "one call is in flight at a time"

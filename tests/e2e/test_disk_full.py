@@ -1,17 +1,16 @@
 """A server whose disk is full: new work is refused and told why, what runs is settled, and it goes on by itself.
 
-The disk is a real one, a small tmpfs: mounted here, or where that is not permitted in a namespace of our own.
+The disk is a real one, a small tmpfs.
 """
 
 import asyncio
 import contextlib
 import errno
 import os
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.disks import small_disk
 from tests.e2e.calls import Caller, call, connected
 from tests.e2e.configs import Journals, scripted
 from tests.e2e.server import Server, run_cli, until
@@ -19,36 +18,6 @@ from tests.e2e.upstream import Upstream, upstream
 from tests.gateway.rig import FORMATS, Answer, read_answer
 
 DISK_MIB = 24
-
-
-@contextlib.contextmanager
-def small_disk(directory: Path) -> Iterator[Path]:
-    """A file system of DISK_MIB. Raises: pytest.fail: neither way of having one is permitted."""
-    mounted = directory / "disk"
-    mounted.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "small", str(mounted)]
-    done = subprocess.run(mount, capture_output=True, timeout=20)
-    if done.returncode == 0:
-        try:
-            yield mounted
-        finally:
-            subprocess.run(["umount", "--lazy", str(mounted)], check=True, timeout=20)
-        return
-    # A process that holds a namespace in which it may mount; its view of the disk is reached through /proc.
-    holder = subprocess.Popen(
-        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f"{' '.join(mount)} && echo yes && exec cat"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert holder.stdout is not None
-    try:
-        if holder.stdout.readline() != b"yes\n":
-            pytest.fail(f"neither mount nor unshare is permitted here: {done.stderr!r}, {holder.communicate()[1]!r}")
-        yield Path(f"/proc/{holder.pid}/root{mounted}")
-    finally:
-        holder.kill()
-        holder.communicate(timeout=10)
 
 
 def fill(disk: Path) -> Path:
@@ -67,7 +36,7 @@ def fill(disk: Path) -> Path:
 
 
 def test_a_full_disk_refuses_new_work_and_settles_what_runs(tmp_path: Path) -> None:
-    with small_disk(tmp_path) as disk, upstream(tmp_path / "upstream") as provider:
+    with small_disk(tmp_path, DISK_MIB) as disk, upstream(tmp_path / "upstream") as provider:
         config = scripted(tmp_path / "interlock.toml", provider.port)
         server = Server(disk / "data", config=config)
         server.said_path = tmp_path / "said"
@@ -139,7 +108,7 @@ def _rows(server: Server) -> dict[str, str]:
 
 
 def test_a_start_on_a_full_disk_says_so(tmp_path: Path) -> None:
-    with small_disk(tmp_path) as disk:
+    with small_disk(tmp_path, DISK_MIB) as disk:
         config = scripted(tmp_path / "interlock.toml", 9)
         server = Server(disk / "data", config=config)
         server.said_path = tmp_path / "said"

@@ -119,6 +119,7 @@ class FakeSandbox:
 
     def __init__(self, world: "World", session: str) -> None:
         self.id, self.session, self._world = f"sbx_{next(world.numbers)}", session, world
+        self.workspace_made_at_ns = 1
 
     async def destroy(self) -> None:
         """Twice is once."""

@@ -93,7 +93,11 @@ class Links:
         link = self._made(server, bearer, listener, "stateless", capabilities)
         if until_s > now_s:
             link.known(known)
-        await self._readied(link, bearer)
+        try:
+            await self._readied(link, bearer)
+        except asyncio.CancelledError:  # who asked has hung up, and nobody else holds it
+            await link.close()
+            raise
         if link.era != "stateless":
             self._stateless[server.name] = (now_s + STAYS_KNOWN_S, {})
             await link.close()

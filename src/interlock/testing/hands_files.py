@@ -32,6 +32,15 @@ class FilesContract(HandsContract):
             await three.destroy()
 
     @on_hands
+    async def test_a_workspace_is_told_from_another_by_when_it_was_made(self, hands: Hands) -> None:
+        one = await self.box(hands)
+        await sh(one, "echo kept > file")
+        await one.destroy()
+        again, other = await self.box(hands), await self.box(hands, "other")
+        assert one.workspace_made_at_ns == again.workspace_made_at_ns != other.workspace_made_at_ns
+        assert await again.read("file") == b"kept\n"
+
+    @on_hands
     async def test_files_go_in_and_out(self, hands: Hands) -> None:
         box = await self.box(hands)
         await box.write("a/b/c.bin", bytes(range(256)))

@@ -34,6 +34,7 @@ from interlock.runtime.sessions.event import (
     Connected,
     Ended,
     Failed,
+    HandsGone,
     Metered,
     Note,
     Raised,
@@ -92,6 +93,23 @@ def test_a_programs_lines_are_notes_and_its_last_words_the_answer(run: Run, tmp_
         assert [ended.reason for ended in await bench.of(Ended)] == ["done"]
         hands: Any = bench.parts.rack._hands["process"]
         assert hands.asked == [("interlock.internal:80",)]
+
+    run(main, blocking_s=1.0)
+
+
+def test_a_program_is_not_run_in_another_workspace_than_its_last_without_a_word(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        bench = bench_of(tmp_path)
+        await ran(bench, "echo here >> file; wc -l < file")
+        bench.parts.rack._hands["process"].workspaces.remove("wsp_1")  # type: ignore[attr-defined]  # Open has them
+        for _ in range(2):
+            await bench.person(Said(text="again"))
+            assert await bench.brain.run(SESSION) == "rest"
+            await bench.parts.rack.close()
+        [gone] = [gone for gone in await bench.of(HandsGone) if gone.workspace]
+        assert [ended.reason for ended in await bench.of(Ended)] == ["done", "failed", "done"]
+        assert gone.reason in (await bench.of(Ended))[1].detail
+        assert [answer.parts[0].text for answer in await bench.of(Answered)] == ["1", "1"]
 
     run(main, blocking_s=1.0)
 

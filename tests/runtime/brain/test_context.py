@@ -1,9 +1,11 @@
 """What a model is shown of a log."""
 
+import random
 from typing import Any
 
+import msgspec
 import pytest
-from tests.runtime.brain.rig import OFFERS, answered, begun, call, created, folded
+from tests.runtime.brain.rig import OFFERS, T0, answered, begun, call, created, folded
 
 from interlock.runtime.brain.context import (
     Result,
@@ -11,7 +13,9 @@ from interlock.runtime.brain.context import (
     View,
     estimate,
     fitting,
+    opening,
     summary_tokens_max,
+    turns_of,
     view,
 )
 from interlock.runtime.sessions.event import Answered, Asked, Blob, Cut, Ended, Event, Finished, Said, Text, Thought
@@ -232,3 +236,50 @@ def test_what_a_reset_took_away_is_not_told_by_a_later_cut() -> None:
     [opening] = view(state, {}).turns[0].pieces
     assert isinstance(opening, Text) and "anew" in opening.text
     assert "do it" not in opening.text and "forget this" not in opening.text
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_every_step_of_any_history_fits_and_is_replayed_as_it_was(seed: int) -> None:
+    """Cut once where it has to be, and over its window only by what is never cut."""
+    rng = random.Random(seed)
+    window, compaction = rng.choice((1_000, 2_000, 3_000, 5_000, 8_000)), rng.choice(("summary", "window"))
+    log: list[Event] = [created(context_tokens=window, compaction=compaction), Said(text="do it")]
+    state = folded(*log)
+
+    def write(*events: Event) -> None:
+        after(state, events, T0)
+        log.extend(events)
+
+    for step in range(1, 60):
+        cut = fitting(state, OFFERS)
+        if cut is not None:
+            assert state.cut is None or cut.before_seq > state.cut.before_seq, "it takes something away"
+            if compaction == "summary" and rng.random() < 0.8:
+                summary = "s" * rng.choice((40, 4 * summary_tokens_max(window)))
+                cut = Cut(kind="summary", before_seq=cut.before_seq, summary=summary)
+            write(cut)
+            assert fitting(state, OFFERS) is None, f"cut twice before step {step}"
+        shown = view(state, OFFERS)
+        last = max((at for at, entry in enumerate(state.transcript) if entry.finish), default=0)
+        never_cut = View(instructions="", turns=tuple(turns_of(state, state.transcript[last:])))
+        besides = View(instructions=shown.instructions, turns=tuple(opening(state)), offers=shown.offers)
+        assert estimate(shown) <= max(window, estimate(never_cut) + estimate(besides)), f"step {step}"
+        check_pairs(shown)
+        assert view(folded(*decoded(log)), OFFERS) == shown
+        calls = [call(f"c{step}-{n}", "once", "x" * rng.choice((2, 400))) for n in range(rng.choice((0, 0, 1, 3)))]
+        write(Asked(step=step, key="k"))
+        if rng.random() < 0.2:
+            write(Said(text="ü" * rng.choice((1, 300, 2 * window))))
+        write(Answered(step=step, parts=(Text(text="t" * rng.choice((4, 900))), *calls), finish="stop"))
+        for one in rng.sample(calls, len(calls)):
+            write(finished(one.id, "r" * rng.choice((4, window, 5 * window))))
+        if not calls:
+            write(Ended(reason="done"))
+            if rng.random() < 0.1:
+                write(Cut(kind="reset", before_seq=state.seq, summary="anew"))
+            write(Said(text="m" * rng.choice((1, 1, 40, 900))))
+
+
+def decoded(log: list[Event]) -> list[Event]:
+    """As it stands in a store."""
+    return [msgspec.json.decode(msgspec.json.encode(event), type=Event) for event in log]

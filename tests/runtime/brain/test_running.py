@@ -1,17 +1,18 @@
 """Runs of tools: their order, their results, and the sandbox that they get."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.runtime.brain.rig import SECOND, SESSION, Bench, Made, Script, call
+from tests.runtime.brain.rig import SECOND, SESSION, Allows, Bench, Made, Script, call
 
 from interlock.errors import HandsLost, HandsUnavailable, LocalError
-from interlock.runtime.brain.tools.ports import Done, Use
-from interlock.runtime.hands import Resources
-from interlock.runtime.sessions.event import Blob, Ended, Finished, HandsGone, Provisioned, Said
+from interlock.runtime.brain.tools.ports import Done, Tool, Use
+from interlock.runtime.hands import Resources, Sandbox
+from interlock.runtime.sessions.event import Blob, Ended, Finished, HandsGone, Provisioned, Said, Text, Verdict
+from interlock.runtime.sessions.state import State
 
 Run = Callable[..., Any]
 
@@ -105,8 +106,8 @@ class Box:
 
     strength = "process"
 
-    def __init__(self, id: str, session: str) -> None:
-        self.id, self.session, self.gone = id, session, False
+    def __init__(self, id: str, session: str, made_at_ns: int) -> None:
+        self.id, self.session, self.gone, self.workspace_made_at_ns = id, session, False, made_at_ns
 
     async def destroy(self) -> None:
         self.gone = True
@@ -120,12 +121,13 @@ class Boxes:
 
     def __init__(self) -> None:
         self.boxes: list[Box] = []
+        self.made_at_ns = 1
 
     async def missing(self) -> list[str]:
         return []
 
     async def provision(self, session: str, workspace: str, resources: Resources) -> Box:
-        self.boxes.append(Box(f"sbx_{len(self.boxes)}", session))
+        self.boxes.append(Box(f"sbx_{len(self.boxes)}", session, self.made_at_ns))
         return self.boxes[-1]
 
 
@@ -159,5 +161,72 @@ def test_a_sandbox_is_provisioned_when_it_is_needed_and_once(run: Run, tmp_path:
         await bench.person(Said(text="again"))
         assert await bench.brain.run(SESSION) == "rest"
         assert [gone.sandbox for gone in await bench.of(HandsGone)] == ["sbx_0", "sbx_1"]
+
+    run(main)
+
+
+def test_another_workspace_than_the_last_is_told_once_before_a_call_runs_in_it(run: Run, tmp_path: Path) -> None:
+    """To a call that was judged without a sandbox. Nothing of it ran, so its outcome is known."""
+
+    async def main() -> None:
+        ran: list[str] = []
+
+        async def uses(arguments: dict[str, Any], use: Use) -> Done:
+            ran.append((await use.sandbox()).id)
+            return Done(content=b"ran")
+
+        hands, done = Boxes(), (Text(text="done"),)
+        model = Script([call("a", "uses")], done, [call("b", "uses")], [call("c", "uses")], done, [call("d", "uses")])
+        bench = Bench(tmp_path, model, Made("uses", uses), hands={"bubblewrap": hands})
+        await bench.begin()
+        assert await bench.brain.run(SESSION) == "rest"
+        for hands.made_at_ns in (2, 2):
+            await bench.parts.rack.close()
+            await bench.person(Said(text="again"))
+            assert await bench.brain.run(SESSION) == "rest"
+        assert ran == ["sbx_0", "sbx_2", "sbx_3"], "not in the one that found another workspace"
+        [gone] = [gone for gone in await bench.of(HandsGone) if gone.workspace]
+        results = {one.call_id: one for one in await bench.of(Finished)}
+        assert results["b"].outcome == "error" and gone.reason in results["b"].content.text
+        assert "the workspace stays" not in results["b"].content.text
+        assert [results[name].content.text for name in "acd"] == ["ran"] * 3
+
+    run(main)
+
+
+def test_who_speaks_while_it_is_found_does_not_keep_it_from_the_model(run: Run, tmp_path: Path) -> None:
+    """By a rule that looks into the workspace: what was to be told with the verdict goes with the next one."""
+
+    async def main() -> None:
+        async def uses(arguments: dict[str, Any], use: Use) -> Done:
+            return Done(content=b"ran")
+
+        class Looks(Allows):
+            async def judge(
+                self, state: State, tool: Tool, arguments: dict[str, Any], sandbox: Callable[[], Awaitable[Sandbox]]
+            ) -> tuple[Verdict, str]:
+                try:
+                    await sandbox()
+                except HandsLost:
+                    if len(await bench.of(Said)) < 3:
+                        await bench.person(Said(text="wait"))
+                    raise
+                return "allow", "by the test"
+
+        hands = Boxes()
+        model = Script([call("a", "uses")], (Text(text="done"),), [call("b", "uses")], [call("c", "uses")])
+        bench = Bench(tmp_path, model, Made("uses", uses), hands={"bubblewrap": hands})
+        object.__setattr__(bench.parts, "judge", Looks())
+        await bench.begin()
+        assert await bench.brain.run(SESSION) == "rest"
+        await bench.parts.rack.close()
+        hands.made_at_ns = 2
+        await bench.person(Said(text="again"))
+        assert await bench.brain.run(SESSION) == "rest"
+        assert len(await bench.of(Said)) == 3
+        [gone] = [gone for gone in await bench.of(HandsGone) if gone.workspace]
+        results = {one.call_id: one for one in await bench.of(Finished)}
+        assert results["b"].outcome == "denied" and gone.reason in results["b"].content.text
+        assert results["c"].outcome == "ok"
 
     run(main)

@@ -53,6 +53,16 @@ def test_it_is_idle_for_as_long_as_nobody_uses_it(tmp_path: Path) -> None:
     assert expired(0, DAY_NS + 1, 1) and not expired(0, DAY_NS, 1) and not expired(DAY_NS, 0, 1)
 
 
+def test_one_that_is_made_again_was_made_at_another_time(tmp_path: Path) -> None:
+    workspaces, clock = make(tmp_path)
+    one = workspaces.open("w")
+    clock.advance(20 * DAY_NS)
+    assert workspaces.open("w").made_at_ns == one.made_at_ns
+    clock.advance(20 * DAY_NS)
+    assert workspaces.sweep(14) == ["w"]
+    assert workspaces.open("w").made_at_ns != one.made_at_ns
+
+
 def test_what_a_crash_left_is_swept_when_it_is_old(tmp_path: Path) -> None:
     workspaces, clock = make(tmp_path)
     kept = workspaces.open("w")

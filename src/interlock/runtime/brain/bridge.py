@@ -22,7 +22,7 @@ from interlock.runtime.brain.feed import Delta
 from interlock.runtime.brain.metering import Meter
 from interlock.runtime.brain.parts import Parts
 from interlock.runtime.brain.rack import MODEL_HOST
-from interlock.runtime.brain.running import HEAD_BYTES, Runner, told_of_hands
+from interlock.runtime.brain.running import HEAD_BYTES, Runner, lost, told_of_hands
 from interlock.runtime.brain.toolbox import Toolbox
 from interlock.runtime.brain.watching import cancel_on_word
 from interlock.runtime.hands import Command, Stop
@@ -231,6 +231,7 @@ class Bridge:
                 elif isinstance(output, Stop):
                     stop = output
         except HandsLost as error:
+            await self._desk.record("tool.noted", *lost(self._parts, self._session, self._desk, error))
             await self._parts.rack.drop(self._session)
             return f"the sandbox is gone: {error.message}"
         except InterlockError as error:

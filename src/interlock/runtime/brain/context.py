@@ -212,7 +212,7 @@ def turns_of(state: State, entries: Iterable[Entry]) -> Iterator[Turn]:
 def entry_size(entry: Entry) -> int:
     """Tokens of an entry in the view, estimated."""
     if entry.said is not None:
-        return tokens_of(entry.said.text)
+        return tokens_of(entry.said.text) + 8
     if entry.finished is not None:
         return tokens_of(shown_text(entry.finished)) + 16
     return sum(_size(part) for part in entry.parts)

@@ -22,7 +22,7 @@ from interlock.runtime.brain.bridge import Bridge
 from interlock.runtime.brain.decide import next_action
 from interlock.runtime.brain.desk import Desk, LeaseLost
 from interlock.runtime.brain.parts import Parts
-from interlock.runtime.brain.running import Runner
+from interlock.runtime.brain.running import Runner, lost
 from interlock.runtime.brain.toolbox import Toolbox
 from interlock.runtime.sessions.event import (
     Call,
@@ -187,18 +187,20 @@ class _Turn:
     async def _judged(self, call: Call) -> tuple[Verdict, str]:
         runner = Runner(self._parts, self._session, self._desk, self._box)
         tool, judge = self._box.tools[call.name], self._parts.judge
-        try:
-            return await judge.judge(self._desk.state, tool, read_arguments(call.arguments), runner.sandbox)
-        except HandsLost as error:  # it died since it was last used: where paths lead is looked up in another
-            await self._parts.rack.drop(self._session)
-            if self._desk.state.sandbox:
-                self._desk.fact(HandsGone(sandbox=self._desk.state.sandbox, reason=error.message))
-            if error.field == "workspace":  # what the call is about is not there any more: the model is told that first
-                return "deny", f"{error.message}; the next call begins with an empty one"
-        try:
-            return await judge.judge(self._desk.state, tool, read_arguments(call.arguments), runner.sandbox)
-        except HandsLost as error:
-            return "deny", f"not judged: {error.message}"
+        why = ""
+        for _ in range(2):
+            try:
+                return await judge.judge(self._desk.state, tool, read_arguments(call.arguments), runner.sandbox)
+            except HandsLost as error:  # it died since it was last used: where paths lead is looked up in another
+                removed = error.field == "workspace"
+                # It goes with the verdict that tells it: if somebody wrote meanwhile, both are made anew.
+                stage = self._desk.plan if removed else self._desk.fact
+                stage(*lost(self._parts, self._session, self._desk, error))
+                await self._parts.rack.drop(self._session)
+                if removed:  # what the call is about is not there any more: the model is told that first
+                    return "deny", f"{error.message}; the next call begins with an empty one"
+                why = f"not judged: {error.message}"
+        return "deny", why
 
     def _question(self, inquiry: Inquire) -> Question:
         now_ns, agent = self._parts.clock.now_ns(), self._desk.state.agent

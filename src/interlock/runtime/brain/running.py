@@ -22,6 +22,7 @@ from interlock.runtime.brain.toolbox import Toolbox
 from interlock.runtime.brain.tools.ports import Done, Use
 from interlock.runtime.brain.watching import cancel_on_word
 from interlock.runtime.hands import Resources, Sandbox
+from interlock.runtime.hands.ports import REMOVED
 from interlock.runtime.sessions.event import (
     INLINE_BYTES_MAX,
     Blob,
@@ -125,7 +126,11 @@ class Runner:
             watching.cancel()
 
     async def sandbox(self) -> Sandbox:
-        """The session's, provisioned if there is none. Raises: HandsUnavailable."""
+        """The session's, provisioned if there is none.
+
+        Raises: HandsUnavailable. HandsLost: of the field `workspace`, before it is written down: the workspace is
+            another than the one that the session had last.
+        """
         rack, at, created = self.parts.rack, self.parts.at, self.desk.state.created
         assert created is not None
         async with self._provisioning:
@@ -135,7 +140,11 @@ class Runner:
                 held = await rack.provision(self.session, created)
                 at("hands.provision.after")
             if self.desk.state.sandbox != held.id:
-                await self.desk.record("hands.provisioned", Provisioned(sandbox=held.id, hands=created.agent.hands))
+                made_at_ns = held.workspace_made_at_ns
+                if self.desk.state.workspace_made_at_ns not in (0, made_at_ns):
+                    raise HandsLost(REMOVED, field="workspace")
+                provisioned = Provisioned(sandbox=held.id, hands=created.agent.hands, workspace_made_at_ns=made_at_ns)
+                await self.desk.record("hands.provisioned", provisioned)
             return held
 
     async def _execute(self, running: _Running) -> Done:
@@ -149,10 +158,12 @@ class Runner:
         except TimeoutError:
             return Done(outcome="timed_out", content=bytes(running.output) + b"\n[it did not end in time]")
         except HandsLost as error:
+            self.desk.fact(*lost(self.parts, self.session, self.desk, error))  # at once: who needs one gets another
             await self.parts.rack.drop(self.session)
             stays = "the workspace stays, and " if error.field != "workspace" else ""
             text = f"\n[the sandbox is gone ({error.message}); {stays}the next call gets another]"
-            outcome: Outcome = "unknown" if running.attempted.effect == "once" else "error"
+            began = error.field != "workspace" or bool(running.output)
+            outcome: Outcome = "unknown" if running.attempted.effect == "once" and began else "error"
             return Done(outcome=outcome, content=bytes(running.output) + text.encode(errors="replace"))
         except InterlockError as error:
             return _error(error.message)
@@ -190,6 +201,13 @@ class Runner:
             return Text(text=f"{cut}\n[the other {len(content) - INLINE_BYTES_MAX} bytes could not be kept: {error}]")
         self.parts.at("blob.put.after")
         return Blob(sha256=sha256, bytes=len(content), head=content[:HEAD_BYTES].decode(errors="replace"))
+
+
+def lost(parts: Parts, session: str, desk: Desk, error: HandsLost) -> list[HandsGone]:
+    """What is to be written of a sandbox that is lost, before it is put away; nothing if that is written already."""
+    held = parts.rack.held(session)
+    sandbox = desk.state.sandbox or (held.id if held is not None else "")
+    return [HandsGone(sandbox=sandbox, reason=error.message, workspace=error.field == "workspace")] if sandbox else []
 
 
 def told_of_hands(parts: Parts, session: str, desk: Desk) -> None:

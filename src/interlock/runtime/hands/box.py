@@ -11,7 +11,7 @@ from typing import Literal
 
 from interlock.clock import Clock
 from interlock.errors import HandsLost, HandsUnavailable, LocalError
-from interlock.runtime.hands.ports import Command, Output, Start, Stop, Strength
+from interlock.runtime.hands.ports import REMOVED, Command, Output, Start, Stop, Strength
 from interlock.runtime.hands.quota import Quota
 from interlock.runtime.hands.resources import Resources
 from interlock.runtime.hands.shells import SHELLS_MAX, TerminalShell, terminal
@@ -22,14 +22,16 @@ from interlock.runtime.hands.workspace import Workspace
 COMMANDS_MAX = 16
 ARGV_BYTES_MAX, STDIN_BYTES_MAX, TIME_S_MAX = 128 << 10, 16 << 20, 86_400.0
 WATCH_EVERY_S = 0.05
+SHORT = "this machine has only the room left that is kept for logs"
 
 
 class Run:
     """One tree under way, and why it was ended if it was."""
 
-    def __init__(self, tree: Tree, disk_bytes_max: int) -> None:
+    def __init__(self, tree: Tree, disk_bytes_max: int, room_min: float) -> None:
         self.tree = tree
         self.disk_bytes_max = disk_bytes_max
+        self.room_min = room_min
         self.status: Literal["completed", "timed_out", "lost"] | None = None
         self.reason = ""
 
@@ -49,6 +51,7 @@ class Box:
         self.id = id
         self.session = session
         self.workspace = workspace
+        self.workspace_made_at_ns = workspace.made_at_ns
         self.resources = resources
         self._clock = clock
         self._quota = Quota(workspace, resources.disk_bytes, clock)
@@ -134,7 +137,8 @@ class Box:
         try:
             # Who begins with more than the limit may still make room, if not add to it.
             full_at = max(self.resources.disk_bytes, self._quota.known)
-            run = Run(self._start(command, cwd, stdio), full_at)
+            room = self._quota.room()
+            run = Run(self._start(command, cwd, stdio), full_at, 1.0 if room >= 1 else room / 2)
         except OSError as error:
             raise HandsUnavailable(f"no command can be started now: {error.strerror}") from error
         self._running.add(run)
@@ -181,18 +185,21 @@ class Box:
             await asyncio.sleep(WATCH_EVERY_S)
             over = self._over()
             try:
-                used = await self._quota.used(running=True)
+                used, room = await self._quota.used(running=True), self._quota.room()
             except OSError as error:
-                used, over = 0, f"the workspace cannot be measured: {error.strerror}"
+                used, room, over = 0, 1.0, f"the workspace cannot be measured: {error.strerror}"
             for run in list(self._running):
-                if over or used > run.disk_bytes_max:
-                    run.end("completed", over or f"the disk is full: {self._full()}")
+                full = self._full() if used > run.disk_bytes_max else SHORT if room < run.room_min else ""
+                if over or full:
+                    run.end("completed", over or f"the disk is full: {full}")
 
     def _full(self) -> str:
         return f"the workspace has more than its {self.resources.disk_bytes} bytes"
 
     async def _check_room(self) -> None:
         await self._quota.used(running=False)
+        if self._quota.room() < 1:
+            raise HandsUnavailable(f"no command can be started now: {SHORT}")
 
     # Shells.
 
@@ -224,6 +231,8 @@ class Box:
         async with self._files:
             if await self._quota.used(running=False) + len(data) > self.resources.disk_bytes:
                 raise LocalError(f"{path[:200]!r} cannot be written: {self._full()}", field="path")
+            if self._quota.room(len(data)) < 1:
+                raise LocalError(f"{path[:200]!r} cannot be written: {SHORT}", field="path")
             await asyncio.to_thread(self.workspace.write, path, data)
 
     async def snapshot(self) -> str:
@@ -267,7 +276,7 @@ class Box:
 
     def _alive(self) -> None:
         if not self._gone and not self.workspace.there:
-            raise HandsLost("the workspace was removed, with all that was in it", field="workspace")
+            raise HandsLost(REMOVED, field="workspace")
         if self._gone:
             raise HandsLost(f"{self._gone}: provision another")
 

@@ -16,6 +16,10 @@ Strength = Literal["process", "namespace", "kernel"]
 """What stands between the agent and this machine: nothing; the kernel's namespaces and filters; another kernel."""
 
 
+REMOVED = "the workspace was removed, with all that was in it"
+"""Told once of each, by `HandsLost` of the field `workspace`."""
+
+
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """One fresh process. It inherits no environment, no terminal and no history of the command before."""
 
@@ -90,6 +94,8 @@ class Sandbox(Protocol):
     id: str
     session: str
     strength: Strength
+    workspace_made_at_ns: int
+    """When its workspace was made. Another time than a session's last: that one was removed, and this began empty."""
 
     def execute(self, command: Command) -> AsyncIterator[Output]:
         """Run one command; several may run at once. Closing the iterator kills the command and all it started.

@@ -13,6 +13,8 @@ from interlock.clock import Clock
 from interlock.runtime.hands.trees import ENTRY_BYTES
 from interlock.runtime.hands.workspace import Workspace
 
+RESERVE_BYTES, RESERVE_PARTS = 256 << 20, 20
+"""Of the file system that is left for logs, and what answers for them: so much, or the twentieth of a smaller one."""
 COUNT_EVERY_NS = 10_000_000_000
 UNSEEN_BYTES = 64 << 20
 """How much may have been written since the sandbox was made before its first count."""
@@ -48,6 +50,18 @@ class Quota:
     def known(self) -> int:
         """Bytes at the last count; 0: none was made."""
         return self._counted or 0
+
+    def room(self, taken: int = 0) -> float:
+        """How often the reserve is free, with so many bytes taken: under 1, nothing may take more.
+
+        Of bytes or of files, whichever is less.
+        """
+        found = os.statvfs(self._workspace.files)
+        kinds = (
+            (found.f_bavail - taken / found.f_frsize, found.f_blocks, found.f_frsize),
+            (found.f_favail, found.f_files, ENTRY_BYTES),  # of some file systems, without a bound
+        )
+        return min(free * unit / min(RESERVE_BYTES, of * unit / RESERVE_PARTS) for free, of, unit in kinds if of)
 
     def _due(self, running: bool) -> bool:
         now_ns = self._clock.monotonic_ns()

@@ -55,6 +55,7 @@ class Workspace:
         self.temporary = path / "temporary"
         self.uid = record.uid
         """Whose its files are; None: this process's own user's."""
+        self.made_at_ns = record.made_at_ns
         self._owner: trees.Owner = None if record.uid is None else (record.uid, record.uid)
         self._snapshots = path / "snapshots"
         self._clock = clock

@@ -272,6 +272,8 @@ class Provisioned(Body, frozen=True, kw_only=True, omit_defaults=True, tag="hand
 
     sandbox: str
     hands: str
+    workspace_made_at_ns: int = 0
+    """0: it was not told."""
 
 
 class Saved(Body, frozen=True, kw_only=True, omit_defaults=True, tag="hands.saved"):
@@ -286,6 +288,8 @@ class HandsGone(Body, frozen=True, kw_only=True, omit_defaults=True, tag="hands.
 
     sandbox: str
     reason: str
+    workspace: bool = False
+    """With the workspace, and all that was in it: the next call begins with an empty one."""
 
 
 class Connected(Body, frozen=True, kw_only=True, omit_defaults=True, tag="hands.connected"):

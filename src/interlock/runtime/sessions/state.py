@@ -108,10 +108,8 @@ class State:
     """All of the session, by id; `pending` are those of the turn that are not finished."""
     pending: dict[str, Calling] = field(default_factory=dict)
     approvals: dict[str, Asking] = field(default_factory=dict)
-    asked: Asked | None = None
-    """A model call without an answer: under way, or lost."""
-    failed: Failed | None = None
-    """The last model call's failure, until another begins."""
+    asked: Asked | None = None  # a model call without an answer: under way, or lost
+    failed: Failed | None = None  # the last model call's failure, until another begins
     failures: int = 0  # model calls in a row that failed or were lost: for turns, or for a summary
     summarising: bool = False
     """The last model call was for a summary, and there is none yet."""
@@ -119,14 +117,13 @@ class State:
     """Not 0: a person asked for a summary of all up to this, and has said nothing since."""
     in_turn: bool = False
     """Somebody said something, or asked for a summary, that no `turn.ended` stands behind."""
-    unheard: bool = False
-    """Somebody said something since the last model call began."""
-    cancelled: Cancelled | None = None
-    """Asked for, and the turn not ended yet."""
+    unheard: bool = False  # somebody said something since the last model call began
+    cancelled: Cancelled | None = None  # asked for, and the turn not ended yet
     ended: Ended | None = None  # how the last turn ended
     cut_short: bool = False
     """The budget ended the last turn in which somebody spoke: raised, it goes on."""
     sandbox: str = ""
+    workspace_made_at_ns: int = 0  # of the one that the last sandbox had; 0: nobody knows, or it is gone
     snapshot: str = ""  # of the workspace as it is now; empty: a call has started since, or nobody made one
     touched: bool = False  # a call has started, so that the workspace may hold something
     away: tuple[str, ...] = ()  # tool servers that do not answer, so that the model is not offered their tools
@@ -223,6 +220,7 @@ def _created(state: State, event: Created) -> None:
 
 def _forked(state: State, event: Forked) -> None:
     state.sandbox, state.asked, state.epoch, state.snapshot = "", None, 0, event.snapshot
+    state.workspace_made_at_ns = 0
     for calling in state.pending.values():
         if calling.started is None:
             if calling.asking is not None:
@@ -345,7 +343,7 @@ def _cut(state: State, event: Cut) -> None:
 
 
 def _provisioned(state: State, event: Provisioned) -> None:
-    state.sandbox = event.sandbox
+    state.sandbox, state.workspace_made_at_ns = event.sandbox, event.workspace_made_at_ns
 
 
 def _saved(state: State, event: Saved) -> None:
@@ -354,6 +352,8 @@ def _saved(state: State, event: Saved) -> None:
 
 def _hands_gone(state: State, event: HandsGone) -> None:
     state.sandbox = ""
+    if event.workspace:
+        state.workspace_made_at_ns, state.snapshot = 0, ""
 
 
 def _ended(state: State, event: Ended) -> None:
