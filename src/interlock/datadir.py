@@ -11,6 +11,15 @@ def default_data_dir() -> Path:
     return (Path(home) if home else Path.home() / ".local" / "share") / "interlock"
 
 
+def would_show(path: str | Path, hidden: Path) -> bool:
+    """Whether who sees `path` sees something of the directory `hidden`: it is that, holds it or stands in it.
+
+    Links are followed as they are now.
+    """
+    real, secret = Path(path).resolve(), hidden.resolve()
+    return real.is_relative_to(secret) or secret.is_relative_to(real)
+
+
 class DataDir:
     """Paths below one data directory; making one touches nothing."""
 

@@ -81,7 +81,8 @@ class Control:
         self.checkpoints = Checkpoints(self.places, self.log, clock)
         self.identity = Identity(self.log, clock, lambda head: self.generation.raise_to(IDENTITY, head))
         self.directory = SharedDirectory(self.log, self.generation)
-        self.adoption = Adoption(self.log, config_path, clock, lambda head: self.generation.raise_to(CONFIG, head))
+        raised = self.generation.raise_to
+        self.adoption = Adoption(self.log, config_path, clock, lambda head: raised(CONFIG, head), data_dir)
         self.withdrawals = Withdrawals(self.log, self.generation, self.adoption, self.places, clock, PATIENCE_S)
         self.credits = Credits(
             self.log,
@@ -93,7 +94,6 @@ class Control:
         self.webhook: Webhook | None = None
         self.anomalies = Anomalies(self.ledger, self.log, clock, self._tell)
         self.approvals = Approvals(self.log, self.generation, clock)
-        raised = self.generation.raise_to
         self.entitlements = Entitling(self.log, clock, self._standings, lambda head: raised(ENTITLEMENTS, head))
         follow = self.entitlements.follow
         self.billing = Billing(self.log, clock, self._counter(), ForInvoices(self.credits), subscribed=follow)
