@@ -63,6 +63,8 @@ class DataDir:
         """Where the process that runs agents is asked."""
         self.door = self.run / "door.sock"
         """Where the door listens for workers."""
+        self.door_starts = self.run / "door.starts"
+        """A byte for each start of the door since it last served: two say that it fails to."""
         self.machine = root / "machine.id"
         """A name that this machine keeps, among others that share limits with it."""
         self.config = root / "interlock.toml"

@@ -97,7 +97,9 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "hands_unavailable": Code(
             503, "No sandbox of the kind asked for can be had here; `interlock doctor` says why."
         ),
-        "tools_unavailable": Code(503, "No tool servers are configured here, or their process is starting; retry."),
+        "tools_unavailable": Code(
+            503, "No tool servers are configured here, or their process is starting or cannot start; retry."
+        ),
         "hands_lost": Code(503, "The sandbox is gone; the next command gets another."),
         # ourselves
         "log_unavailable": Code(503, "Usage cannot be recorded now (disk full?), so no new work is taken; retry."),

@@ -58,6 +58,7 @@ class Process:
 
     def __init__(self, data: Path, config_path: Path | None) -> None:
         places, clock = DataDir(data), SystemClock()
+        self._starts = places.door_starts
         self._data, self._path = data, config_path
         self._watch = Watch(config_path, clock) if config_path else None
         self._redactor = Redactor()
@@ -74,6 +75,7 @@ class Process:
     async def run(self, listening: socket.socket) -> None:
         """Serve until SIGTERM."""
         _log_to_stderr(self._redactor)
+        self._starts.unlink(missing_ok=True)  # all that could keep it from serving is done
         server = uvicorn.Server(
             uvicorn.Config(
                 self._app,
