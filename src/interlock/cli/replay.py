@@ -83,7 +83,7 @@ def _ledger(args: Any, policy: "Policy", against: "Policy | None", progress: Pro
         reports.append(replay.sums.report(policy.version, "as it was"))
         return {}
 
-    found = ask(log_dir(args), question)
+    found = ask(log_dir(args), question, args.tenant)
     return reports[0], found["problem"]
 
 

@@ -15,6 +15,7 @@ from interlock.billing.books import Posting, of_burn, of_cost
 from interlock.clock import Clock
 from interlock.control.adoption import Adoption
 from interlock.control.anomalies import Anomalies
+from interlock.control.known import check_known
 from interlock.control.metrics import read_snapshots, render, series
 from interlock.control.withdrawals import PATIENCE_S, Withdrawals
 from interlock.credentials import read_credential
@@ -158,6 +159,13 @@ class Control:
     def profiles(self) -> Sequence[str]:
         """Names of the boundary profiles of the policy in force."""
         return list(self.adoption.policy.profiles) if self.adoption.policy else []
+
+    async def known(self, tenant: str) -> str:
+        """`tenant`, if there is one of that name. Raises: LocalError: as `check_known`."""
+        directory = await self.identity.refresh()
+        if tenant not in directory.tenants:
+            await self.fold()  # the ledger may know it
+        return await check_known(tenant, self.log, self.ledger, directory.tenants)
 
     async def fold(self) -> None:
         """Bring the view up to date; what cannot be folded is said in `problem`. Raises: TransientError."""
