@@ -50,3 +50,16 @@ def test_credit_may_be_there_before_its_tenant(run: Run, env: dict[str, str]) ->
 
 def test_nobodys_share_of_a_bill_is_known(run: Run, env: dict[str, str], tmp_path: Path) -> None:
     assert run("usage", "--tenant", "unattributed", env=env).returncode == 0
+
+
+def test_who_asks_the_api_port_is_told_whose_the_answer_is(
+    run: Run, server: ControlProcess, env: dict[str, str]
+) -> None:
+    made = server.ask("POST", "/v1/keys", {"tenant": "acme", "name": "n", "scopes": ["usage:read"]}).json()
+    api = {"INTERLOCK_URL": f"http://127.0.0.1:{server.api_port}", "INTERLOCK_KEY": made["secret"]}
+    for argv in (("usage",), ("costs",), ("usage", "--format", "json")):
+        done = run(*argv, env=api)
+        assert done.returncode == 0 and done.stdout
+        said = f"interlock: {api['INTERLOCK_URL']} is an api port, not the control port: this is of tenant acme alone"
+        assert done.stderr == f"{said}\n"
+    assert run("usage", env=env).stderr == ""

@@ -197,7 +197,8 @@ def _app(
     scopes: Mapping[str, Scope] = MappingProxyType({}),
 ) -> Starlette:
     """`scopes`: of what needs another scope than the port's, as `Gate`."""
-    gate = Middleware(Gate, admit=control.admit, scope=scope, scopes=scopes, open_paths=open_paths)
+    own = scope != "admin"
+    gate = Middleware(Gate, admit=control.admit, scope=scope, scopes=scopes, open_paths=open_paths, own=own)
     handlers: Mapping[Any, Any] = {InterlockError: on_error, HTTPException: on_error, Exception: on_error}
     app = Starlette(routes=routes, middleware=[gate], exception_handlers=handlers)
     app.router.redirect_slashes = False
