@@ -11,6 +11,15 @@ def default_data_dir() -> Path:
     return (Path(home) if home else Path.home() / ".local" / "share") / "interlock"
 
 
+def would_show(path: str | Path, hidden: Path) -> bool:
+    """Whether who sees `path` sees something of the directory `hidden`: it is that, holds it or stands in it.
+
+    Links are followed as they are now.
+    """
+    real, secret = Path(path).resolve(), hidden.resolve()
+    return real.is_relative_to(secret) or secret.is_relative_to(real)
+
+
 class DataDir:
     """Paths below one data directory; making one touches nothing."""
 
@@ -54,6 +63,8 @@ class DataDir:
         """Where the process that runs agents is asked."""
         self.door = self.run / "door.sock"
         """Where the door listens for workers."""
+        self.door_starts = self.run / "door.starts"
+        """A byte for each start of the door since it last served: two say that it fails to."""
         self.machine = root / "machine.id"
         """A name that this machine keeps, among others that share limits with it."""
         self.config = root / "interlock.toml"

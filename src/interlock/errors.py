@@ -35,7 +35,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "length_required": Code(411, "A body was announced without Content-Length or chunked coding."),
         "request_timeout": Code(408, "The request did not arrive in full within the time allowed."),
         "expectation_failed": Code(417, "Only Expect: 100-continue is understood."),
-        "not_found": Code(404, "No such path here."),
+        "not_found": Code(404, "No such path, file or name here; the message says which."),
         "method_not_allowed": Code(405, "The path exists, but not with this method."),
         "unsupported_media_type": Code(415, "The body is of another type than the path takes, or compressed."),
         "busy": Code(
@@ -64,6 +64,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "withdrawn": Code(403, "Whoever could serve this has been withdrawn by the operator; the reason is named."),
         "no_candidate": Code(400, "No deployment of the tier can serve a request of this shape; each reason is named."),
         "not_ready": Code(503, "The deployments that could serve this are not ready yet; retry."),
+        "file_unusable": Code(400, "A file that was named cannot be read or written; the message says why."),
         # how much
         "limit_exceeded": Code(
             429, "A limit is reached: x-interlock-limit names it, Retry-After says when to come again."
@@ -96,7 +97,9 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "hands_unavailable": Code(
             503, "No sandbox of the kind asked for can be had here; `interlock doctor` says why."
         ),
-        "tools_unavailable": Code(503, "No tool servers are configured here, or their process is starting; retry."),
+        "tools_unavailable": Code(
+            503, "No tool servers are configured here, or their process is starting or cannot start; retry."
+        ),
         "hands_lost": Code(503, "The sandbox is gone; the next command gets another."),
         # ourselves
         "log_unavailable": Code(503, "Usage cannot be recorded now (disk full?), so no new work is taken; retry."),
@@ -140,8 +143,8 @@ class ConfigError(LocalError):
 
     default_code = "config_invalid"
 
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
+    def __init__(self, problems: list[str], *, code: str | None = None) -> None:
+        super().__init__("\n".join(problems), code=code)
         self.problems = problems
 
 

@@ -247,7 +247,7 @@ def test_savings_and_config_and_status(run: Run, used: ControlProcess, env: dict
     assert next(line for line in told.splitlines() if line.startswith("total")).split() == [
         "total", "1", "1", "$0.00", "$0.007417", "$0.007417",
     ]  # fmt: skip
-    assert "nothing to compare yet" in good(run("savings", "--tenant", "nobody", env=env))
+    assert "nothing to compare yet" in good(run("savings", "--tenant", "default", env=env))
     assert "tiers" in decoded(run("savings", "--format", "json", env=env))
     assert "file    built in" in good(run("config", "show", env=env))
     assert decoded(run("config", "reload", "--format", "json", env=env))["rejected"] is None

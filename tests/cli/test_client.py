@@ -87,6 +87,8 @@ def test_who_has_no_key_is_told_how_to_get_one(run: Run, argv: tuple[str, ...], 
         ("meters", "query", "m", "--version", "x"),
         ("run", "t", "--steps", "-1"),
         ("sessions", "list", "--limit", "1.5"),
+        ("sessions", "events", "s", "--after", "two"),
+        ("sessions", "fork", "s", "--at", "1_0"),
     ],
 )
 def test_a_number_that_is_none_is_told_without_words_of_python(run: Run, argv: tuple[str, ...]) -> None:
@@ -134,6 +136,6 @@ def test_a_file_that_is_no_text_is_told_without_words_of_python(run: Run, tmp_pa
 def test_a_backup_names_the_directories_it_is_about(run: Run, server: ControlProcess, tmp_path: Path) -> None:
     data = ("--data", str(server.data_dir))
     nowhere = run("backup", str(tmp_path / "none" / "b.tar"), *data)
-    assert nowhere.returncode == 2 and f"{tmp_path / 'none'} is not a directory" in nowhere.stderr
+    assert nowhere.returncode == 1 and f"{tmp_path / 'none'} is not a directory [not_found]" in nowhere.stderr
     made = run("backup", str(tmp_path / "b.tar"), *data)
     assert made.returncode == 0 and f"backed up {server.data_dir} to {tmp_path / 'b.tar'}: " in made.stdout

@@ -59,3 +59,14 @@ def test_a_mistake_is_named(line: str, told: str) -> None:
     with pytest.raises(ConfigError) as raised:
         read(line)
     assert told in raised.value.problems[0]
+
+
+def test_what_would_show_the_data_directory_is_refused(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("/usr/share")
+    for data in (Path("/usr/share/interlock"), Path("/usr/share"), Path("/usr"), link / "interlock", link):
+        with pytest.raises(ConfigError) as raised:
+            parse(f'{HEAD}read = ["/etc", "/usr/share"]', file="f", folder=tmp_path, env={}, data=data)
+        wrong = f"f:6: runtime.read[1]: would show the data directory {data}, with its keys, to sandboxes"
+        assert raised.value.problems == [wrong]
+    parse(f'{HEAD}read = ["/etc", "/usr/share"]', file="f", folder=tmp_path, env={}, data=tmp_path)

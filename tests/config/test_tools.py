@@ -142,3 +142,13 @@ def test_a_mistake_is_named_and_no_secret_shown(text: str, words: str) -> None:
     found = problems(text)
     assert words in found
     assert "hunter2" not in found and "ghp_0123" not in found
+
+
+def test_a_link_to_the_data_directory_shows_it_too(tmp_path: Path) -> None:
+    data, link = tmp_path / "home" / "data", tmp_path / "link"
+    data.mkdir(parents=True)
+    link.symlink_to(data.parent)
+    for shown in (data, link, link / "data" / "journal", tmp_path):
+        with pytest.raises(ConfigError, match=r"tools.servers\[0\].read\[1\]: would show the data directory"):
+            parse(f'{BASE}{PROGRAM}read = ["/srv", "{shown}"]', file="f", folder=tmp_path, env={}, data=data)
+    parse(f'{BASE}{PROGRAM}read = ["{tmp_path / "homes"}"]', file="f", folder=tmp_path, env={}, data=data)

@@ -148,9 +148,10 @@ def test_what_operators_see(control: ControlProcess) -> None:
         "features": {},
         "limits": [],
     }
-    for tenant in ("e-late", "e-over", "e-none"):
+    for tenant in ("e-late", "e-over"):
         assert shown(control, tenant) == {"tenant": tenant, **nothing}
     assert shown(control, "e-bolt")["plan"] == "plain" and shown(control, "e-bolt")["models"] is None
+    refused(control.ask("GET", "/v1/entitlements?tenant=e-none"), "not_found", "tenant")
     refused(control.ask("GET", "/v1/entitlements?tenant=A%20B"), "invalid_request", "tenant")
     refused(control.ask("GET", "/v1/entitlements?key=k"), "invalid_request", "key")
     secret = issued(control, tenant="e-acme", scopes=["usage:read"])["secret"]

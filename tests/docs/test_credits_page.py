@@ -16,6 +16,8 @@ def test_the_session(tmp_path: Path) -> None:
         kept = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "LANG": "C.UTF-8"}
         kept |= {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
         where = {"INTERLOCK_URL": f"http://127.0.0.1:{server.control_port}", "INTERLOCK_KEY": server.admin}
+        for tenant in ("acme", "bolt"):
+            server.json("tenants", "create", tenant)
         terminal = Terminal(tmp_path, kept | where)
         try:
             typed = steps(PAGE.read_text())

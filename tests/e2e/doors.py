@@ -115,7 +115,7 @@ def send(server: Server, method: str, message: Any, headers: Mapping[str, str]) 
     """One request to /mcp, as bytes on a connection."""
     connection = HTTPConnection("127.0.0.1", server.port, timeout=20)
     try:
-        body = None if message is None else json.dumps(message)
+        body = message if message is None or isinstance(message, bytes) else json.dumps(message)
         accept = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
         connection.request(method, "/mcp", body, accept | dict(headers))
         answer = connection.getresponse()

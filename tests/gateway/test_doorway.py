@@ -284,6 +284,37 @@ def test_silence_ends(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     run(main, blocking_s=1.0)
 
 
+def test_nobody_waits_for_a_door_that_is_known_to_fail(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Seen) -> None:
+        await reader.read(1)
+        raise ConnectionError
+
+    async def main() -> None:
+        monkeypatch.setattr(doorway, "START_S", 0.1)
+        directory = fresh(tmp_path)
+        async with house(directory, silent) as (on, door, key):
+            starts = directory / "door.starts"
+            starts.write_bytes(b".")  # it starts, for the first time
+            async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+                waiting = group.create_task(on.call("/mcp", {"n": 1}, key=key))
+                await _seen(door)
+                assert not waiting.done()
+                starts.write_bytes(b"..")  # and again, and has not served in between
+            answer = waiting.result()
+            assert answer.status == 503 and b"tools_unavailable" in answer.body and b"does not start" in answer.body
+            again = await asyncio.wait_for(on.call("/mcp", {"n": 2}, key=key), 20)
+            assert again.status == 503 and [seen.body for seen in door.seen] == [b'{"n":1}'], "it was not sent"
+
+    run(main, blocking_s=1.0)
+
+
+async def _seen(door: Door) -> None:
+    while not door.seen:
+        await asyncio.sleep(0)
+
+
 def test_a_stream_ends_with_its_key_and_with_the_server(run: Run, tmp_path: Path) -> None:
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Seen) -> None:
         writer.write(SSE + b"5\r\nfirst\r\n")

@@ -40,7 +40,7 @@ def _run(place: str, args: object) -> int:
         status: int = getattr(import_module(f"interlock.cli.{module}"), function)(args)
         return status
     except ConfigError as error:
-        complain(*error.problems)
+        complain(*error.problems[:-1], f"{error.problems[-1]} [{error.code}]")
         return 1
     except InterlockError as error:
         wrong = error.code == "invalid_request"
@@ -50,5 +50,11 @@ def _run(place: str, args: object) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        complain(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "))
+        complain(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ") + f" [{_code(error)}]")
         return 1
+
+
+def _code(error: OSError) -> str:
+    """Of a file that was named, whichever command it is named to."""
+    known = {FileNotFoundError: "not_found", FileExistsError: "conflict"}
+    return known.get(type(error), "file_unusable")

@@ -3,6 +3,7 @@
 A proof does not take a server's word: of the one that INTERLOCK_URL names it asks where the log is, and nothing more.
 """
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,6 @@ import msgspec
 from interlock.cli.client import log_dir
 from interlock.cli.output import Column, Progress, complain, number, say, say_json, table
 from interlock.clock import SystemClock
-from interlock.errors import LocalError
 from interlock.instants import rfc3339
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def prove(args: Any) -> int:
 def _trail(args: Any) -> "Iterator[tuple[DataDir, Trail, Window]]":
     from interlock.audit import Trail, Window
     from interlock.cli.offline import check_data_dir, check_order
+    from interlock.control.known import check_known
     from interlock.instants import instant_ns
     from interlock.log.sqlite import SqliteLog
 
@@ -86,8 +87,8 @@ def _trail(args: Any) -> "Iterator[tuple[DataDir, Trail, Window]]":
     check_order(window.since_ns, window.until_ns)
     with closing(SqliteLog(places.log)) as log:
         trail = Trail(places, log)
-        if args.tenant and args.tenant not in trail.tenants:
-            raise LocalError(f"there is no tenant {args.tenant!r}", code="not_found", field="--tenant")
+        if args.tenant:
+            asyncio.run(check_known(args.tenant, log, created=trail.tenants))
         yield places, trail, window
 
 

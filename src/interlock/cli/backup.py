@@ -65,9 +65,9 @@ def _written(name: str) -> Iterator[IO[bytes]]:
         return
     path = Path(name)
     if path.exists():
-        raise LocalError(f"{name} is there already", field="file")
+        raise LocalError(f"{name} is there already", code="conflict", field="file")
     if not path.parent.is_dir():
-        raise LocalError(f"{path.parent} is not a directory", field="file")
+        raise LocalError(f"{path.parent} is not a directory", code="not_found", field="file")
     made = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         # It holds keys.

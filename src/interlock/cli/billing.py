@@ -18,11 +18,7 @@ def put_plan(args: Any) -> int:
     """The version that stands now."""
     from interlock.rating.reading import read_document
 
-    try:
-        document = read_document(Path(args.file), "plan")
-    except OSError as error:
-        raise LocalError(f"{args.file} cannot be read: {error.strerror}", field="FILE") from error
-    found = call(args, "POST", "/v1/plans", body=document)
+    found = call(args, "POST", "/v1/plans", body=read_document(Path(args.file), "plan"))
     if args.format == "json":
         say_json(found)
     else:
@@ -147,10 +143,7 @@ def export(args: Any) -> int:
     if args.output is None:
         say_whole(found)
         return 0
-    try:
-        Path(args.output).write_text(found, newline="")
-    except OSError as error:
-        raise LocalError(f"{args.output} cannot be written: {error.strerror}", field="--output") from error
+    Path(args.output).write_text(found, newline="")
     say(f"{args.output}: {args.format}, {number(len(found.encode()))} bytes")
     return 0
 

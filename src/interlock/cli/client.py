@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
+from interlock.cli.output import complain
 from interlock.datadir import DataDir, default_data_dir
 from interlock.errors import CODES, InterlockError, LocalError, TransientError
 
@@ -118,7 +119,7 @@ def call_api(args: Any, method: str, path: str, scope: str, *, body: Any = None)
         raise LocalError(f"no key: set INTERLOCK_EVENTS_KEY to one of: {how}", code="key_missing")
     base = _api_url(args)
     try:
-        return _decoded(_exchange(base, _printable(key), method, path, body))
+        return _decoded(_exchange(base, _printable(key), method, path, body, control=False))
     except NoServer as error:
         raise NoServer(
             f"no server at {base}: start one with `interlock serve`, or name its api port: --api-url"
@@ -176,8 +177,10 @@ def _printable(key: str) -> str:
     return key
 
 
-def _exchange(base: str, key: str, method: str, target: str, body: Any, timeout_s: float = TIMEOUT_S) -> bytes:
-    """The body of a good answer."""
+def _exchange(
+    base: str, key: str, method: str, target: str, body: Any, timeout_s: float = TIMEOUT_S, *, control: bool = True
+) -> bytes:
+    """The body of a good answer. Who meant the control port and asks the api port is told so."""
     connection = _connected(base)
     try:
         headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
@@ -187,6 +190,7 @@ def _exchange(base: str, key: str, method: str, target: str, body: Any, timeout_
         connection.request(method, urlsplit(base).path + target, data, headers)
         response = connection.getresponse()
         answer = response.read(ANSWER_BYTES_MAX + 1)
+        tenant = response.headers.get("x-interlock-tenant")
     except (OSError, http.client.HTTPException) as error:
         raise TransientError(f"{base} broke off: {error or type(error).__name__}", code="upstream_closed") from error
     finally:
@@ -195,6 +199,8 @@ def _exchange(base: str, key: str, method: str, target: str, body: Any, timeout_
         raise InterlockError(f"{base} answers with more than {ANSWER_BYTES_MAX} bytes", code="upstream_invalid")
     if response.status >= 400 and not _has_items(answer):
         raise refusal(base, response.status, answer)
+    if tenant and control:
+        complain(f"{base} is an api port, not the control port: this is of tenant {tenant} alone")
     return answer
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from interlock.cli.client import call
+from interlock.cli.client import call, data_dir
 from interlock.cli.output import Column, complain, say, say_json, table
 from interlock.errors import ConfigError
 
@@ -19,13 +19,14 @@ def check(args: Any) -> int:
     from interlock.clock import SystemClock
 
     try:
-        loaded = config.resolve_prices(config.load(Path(args.file)), now_ns=SystemClock().now_ns())
+        loaded = config.resolve_prices(config.load(Path(args.file), data=data_dir(args)), now_ns=SystemClock().now_ns())
     except ConfigError as error:
         if args.format == "json":
             say_json({"ok": False, "problems": error.problems})
         else:
             print(*error.problems, sep="\n", file=sys.stderr)
-            complain(f"{args.file}: {len(error.problems)} mistake{'s' if len(error.problems) > 1 else ''}")
+            count = len(error.problems)
+            complain(f"{args.file}: {count} mistake{'s' if count > 1 else ''} [{error.code}]")
         return 1
     if args.format == "json":
         say_json({"ok": True, "version": loaded.policy.version, "warnings": loaded.warnings})

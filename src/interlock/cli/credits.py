@@ -3,7 +3,7 @@
 from typing import Any
 
 from interlock.cli.client import call, segment
-from interlock.cli.output import Column, say, say_csv, say_json, table
+from interlock.cli.output import Column, complain, say, say_csv, say_json, table
 
 _GRANTS = ("id", "tenant", "principal", "amount", "balance", "state", "applies", "priority", "effective", "expires")
 _BALANCES = (
@@ -38,6 +38,8 @@ def grant(args: Any) -> int:
 def _grant(args: Any, body: dict[str, Any]) -> int:
     body |= {"id": args.id, "principal": args.principal, "note": args.note}
     made = call(args, "POST", "/v1/credits", body=body)
+    if not made["tenant_created"]:
+        complain(f"there is no tenant {made['tenant']} yet: its first key makes it")
     if args.format == "json":
         say_json(made)
     else:

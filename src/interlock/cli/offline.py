@@ -32,17 +32,22 @@ def check_order(since_ns: int | None, until_ns: int | None) -> None:
         raise LocalError("--since is not before --until", field="--since")
 
 
-def ask(root: Path, question: Callable[[Ledger], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
-    """The answer to `question`, `problem` in it as the server has it. Raises: InterlockError."""
+def ask(
+    root: Path, question: Callable[[Ledger], Awaitable[dict[str, Any]]], tenant: str | None = None
+) -> dict[str, Any]:
+    """The answer to `question`, `problem` in it as the server has it. Raises: InterlockError: also as `check_known`."""
     places = check_data_dir(root)
     with tempfile.TemporaryDirectory(prefix="interlock-") as scratch:
         path = Path(scratch) / "ledger.sqlite"
         with suppress(sqlite3.Error):  # no view, or not a good one: then everything is folded
             copy_view(places.ledger, path)
-        return asyncio.run(_ask(places, path, question))
+        return asyncio.run(_ask(places, path, question, tenant))
 
 
-async def _ask(places: DataDir, path: Path, question: Callable[[Ledger], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+async def _ask(
+    places: DataDir, path: Path, question: Callable[[Ledger], Awaitable[dict[str, Any]]], tenant: str | None
+) -> dict[str, Any]:
+    from interlock.control.known import check_known
     from interlock.log.reader import JournalReader
     from interlock.log.sqlite import SqliteLog
 
@@ -54,4 +59,6 @@ async def _ask(places: DataDir, path: Path, question: Callable[[Ledger], Awaitab
             if error.code != "log_corrupt":
                 raise
             problem = error.message
+        if tenant is not None:
+            await check_known(tenant, log, ledger)
         return {**await question(ledger), "problem": problem}

@@ -4,6 +4,8 @@ import csv
 import io
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
+from shutil import get_terminal_size
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,6 +13,8 @@ import msgspec
 from interlock.clock import SystemClock
 from interlock.units import usd
 
+TEXT_CHARS_MIN = 8
+"""What is left of a text in a table, at least."""
 SHOWN_AFTER_S = 2.0
 SHOWN_EVERY_S = 0.5
 
@@ -92,7 +96,7 @@ def _cell(value: Any) -> Any:
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of equal columns, two spaces apart, without trailing blanks.
+    """Lines of equal columns, two spaces apart, without trailing blanks; on a terminal no wider than that, if they can.
 
     >>> table([Column("model"), Column("tokens", right=True)], [["smol", "7"]])
     ['MODEL  TOKENS', 'smol        7']
@@ -102,6 +106,9 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]
         *([safe(cell).replace("\n", " ") for cell in row] for row in rows),
     ]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    if sys.stdout.isatty() and _narrow(widths, columns, get_terminal_size((0, 0)).columns):
+        tell_shortened()
+        cells = [[_shortened(cell, width) for cell, width in zip(line, widths, strict=True)] for line in cells]
     return [
         "  ".join(
             cell.rjust(width) if column.right else cell.ljust(width)
@@ -109,6 +116,33 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]
         ).rstrip()
         for line in cells
     ]
+
+
+def _narrow(widths: list[int], columns: Sequence[Column], room: int) -> bool:
+    """Take from the widest texts, not from numbers, until all fits in `room` (0: nobody knows it); whether any was.
+
+    From the first column last: other commands take what stands there.
+    """
+    found = False
+    while room and sum(widths) + 2 * (len(widths) - 1) > room:
+        texts = [
+            i for i, one in enumerate(columns) if not one.right and widths[i] > max(TEXT_CHARS_MIN, len(one.title))
+        ]
+        if not texts:
+            break
+        widths[max(texts[texts[0] == 0 and len(texts) > 1 :], key=widths.__getitem__)] -= 1
+        found = True
+    return found
+
+
+def _shortened(cell: str, width: int) -> str:
+    return cell if len(cell) <= width else f"{cell[: width - 1]}…"
+
+
+@cache
+def tell_shortened() -> None:
+    """Once a command, however many tables it shows."""
+    complain("shortened to this terminal's width: --format json has it whole, and so has a pipe")
 
 
 def money(nanousd: object) -> str:

@@ -92,7 +92,7 @@ def _offline(args: Any, params: dict[str, str | None], question: str) -> dict[st
         "savings": lambda ledger: views.savings(ledger, given, tenant, clock),
         "explain": lambda ledger: views.explain(ledger, args.request_id, tenant),
     }
-    return ask(data_dir(args), questions[question])
+    return ask(data_dir(args), questions[question], tenant)
 
 
 def status(found: dict[str, Any]) -> int:

@@ -43,7 +43,7 @@ def _policy(path: str) -> "Policy":
     from interlock import config
 
     loaded = config.resolve_prices(config.load(Path(path)), now_ns=SystemClock().now_ns())
-    complain(*loaded.warnings)
+    complain(*(each for each in loaded.warnings if each not in loaded.credentials))  # nothing is sent anywhere
     return loaded.policy
 
 
@@ -83,7 +83,7 @@ def _ledger(args: Any, policy: "Policy", against: "Policy | None", progress: Pro
         reports.append(replay.sums.report(policy.version, "as it was"))
         return {}
 
-    found = ask(log_dir(args), question)
+    found = ask(log_dir(args), question, args.tenant)
     return reports[0], found["problem"]
 
 

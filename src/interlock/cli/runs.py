@@ -115,7 +115,7 @@ def sessions(group: "Commands", add: Add) -> None:
 
     one("show", "one session: settings, use, open questions")
     events = one("events", "its log, with the events' numbers; with --format json all of it, an event a line")
-    events.add_argument("--after", metavar="N", type=int, default=0, help="only what stands behind event N")
+    events.add_argument("--after", metavar="N", type=readers.whole, default=0, help="only what stands behind event N")
     one("say", "tell it something", "say_to").add_argument("text", metavar="TEXT", help="- reads standard input")
     cancel = one("cancel", "stop what runs, and end the turn")
     cancel.add_argument("--reason", metavar="TEXT", default="", help="it stays in the log")
@@ -129,7 +129,7 @@ def sessions(group: "Commands", add: Add) -> None:
     fork.add_argument(
         "--at",
         metavar="N",
-        type=int,
+        type=readers.whole,
         help="the last event that is copied, by its number in `sessions events` (default: all)",
     )
     fork.add_argument("--say", metavar="TEXT", default="", help="what the copy is told")

@@ -3,12 +3,15 @@
 Each part by itself was read before; problems make the file unusable, warnings say what its author may not have meant.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
+from interlock.config.lines import Path as Place
 from interlock.config.reading import Notes, meant, shown, there_are
 from interlock.config.value import Config
+from interlock.datadir import would_show
 from interlock.gateway import Deployment, Policy, Rule, Tier, When
 from interlock.log.record import PAYLOAD_BYTES_MAX
 
@@ -16,8 +19,8 @@ POLICY_BYTES_MAX = PAYLOAD_BYTES_MAX // 2
 """A policy is the payload of one record of the log; prices looked up at adoption at most double a deployment."""
 
 
-def check(config: Config, notes: Notes) -> None:
-    """Note every mistake that only the whole shows."""
+def check(config: Config, notes: Notes, data: Path | None = None) -> None:
+    """Note every mistake that only the whole shows; `data` is the data directory, if it is known."""
     policy = config.policy
     for tier in policy.tiers.values():
         _tier(tier, policy.deployments, notes)
@@ -44,6 +47,8 @@ def check(config: Config, notes: Notes) -> None:
         if name:
             _known(notes, ("reserve", name), "tier", name, policy.tiers)
     _local(config, notes)
+    if data is not None:
+        _hidden(config, notes, data)
     size = len(msgspec.json.encode(policy))
     if size > POLICY_BYTES_MAX:
         notes.problem(
@@ -102,3 +107,13 @@ def _local(config: Config, notes: Notes) -> None:
                 ("deployments", name, "context_window"),
                 f"found {window}; expected at most {local.context}, the context that the local model is started with",
             )
+
+
+def _hidden(config: Config, notes: Notes, data: Path) -> None:
+    """What sandboxes are shown never shows them our keys."""
+    read: list[tuple[Place, Sequence[str]]] = [(("runtime", "read"), config.runtime.read)]
+    read += [(("tools", "servers", n, "read"), server.read) for n, server in enumerate(config.tools.servers)]
+    for key, paths in read:
+        for index, path in enumerate(paths):
+            if would_show(path, data):
+                notes.problem((*key, index), f"would show the data directory {data}, with its keys, to sandboxes")

@@ -77,7 +77,7 @@ def _file(inner: Table, path: object, folder: Path) -> Credential | None:
         return None
     file = (folder / path).absolute()
     if not is_file(file):
-        inner.notes.warning(inner.at("file"), f"names a file that is not there; {_UNUSABLE}")
+        inner.notes.credential(inner.at("file"), f"names a file that is not there; {_UNUSABLE}")
     return Credential(file=str(file))
 
 
@@ -86,5 +86,5 @@ def _variable(inner: Table, name: object, env: Mapping[str, str]) -> Credential 
         inner.problem("env", "not a variable's name (the value is not shown); expected one, e.g. OPENAI_API_KEY")
         return None
     if not env.get(name):
-        inner.notes.warning(inner.at("env"), f"names an environment variable that is not set; {_UNUSABLE}")
+        inner.notes.credential(inner.at("env"), f"names an environment variable that is not set; {_UNUSABLE}")
     return Credential(env=name)

@@ -191,4 +191,4 @@ def _remark(table: Table, value: Deployment) -> None:
     cloud = CLOUDS.get(value.provider)
     answers_nobody = value.base_url in BASE_URLS.values() or (cloud and not cloud.own_login)
     if not told and answers_nobody:
-        table.notes.warning(table.path, "has no `credential`, and this provider answers nobody without one")
+        table.notes.credential(table.path, "has no `credential`, and this provider answers nobody without one")

@@ -47,17 +47,18 @@ FILE_BYTES_MAX = 1 << 20
 _UNKNOWN_MODEL = ("route", "refuse")
 
 
-def load(path: Path | None, *, env: Mapping[str, str] | None = None) -> Loaded:
+def load(path: Path | None, *, env: Mapping[str, str] | None = None, data: Path | None = None) -> Loaded:
     """Read a configuration; None: the built-in default.
 
     Args:
         env: where credentials' variables are looked for (only whether they are set); None: the process's own.
+        data: the data directory that no sandbox may be shown; None: it is not known.
     Raises: ConfigError: every mistake in the file, one line each, in its order.
     """
     env = os.environ if env is None else env
     if path is None:
         return parse(BUILTIN, file="built-in", folder=Path(), env=env)
-    return parse(_read(path), file=str(path), folder=path.absolute().parent, env=env, source=path.absolute())
+    return parse(_read(path), file=str(path), folder=path.absolute().parent, env=env, source=path.absolute(), data=data)
 
 
 def builtin() -> Config:
@@ -65,16 +66,30 @@ def builtin() -> Config:
     return load(None, env={}).config
 
 
-def parse(text: str, *, file: str, folder: Path, env: Mapping[str, str], source: Path | None = None) -> Loaded:
+def parse(
+    text: str,
+    *,
+    file: str,
+    folder: Path,
+    env: Mapping[str, str],
+    source: Path | None = None,
+    data: Path | None = None,
+) -> Loaded:
     """`load` for a text at hand; `file` stands in messages, relative paths start at `folder`.
 
     Raises: ConfigError.
     """
-    return read(_decode(text, file), Notes(file, Lines(text)), folder=folder, env=env, source=source)
+    return read(_decode(text, file), Notes(file, Lines(text)), folder=folder, env=env, source=source, data=data)
 
 
 def read(
-    document: dict[str, Any], notes: Notes, *, folder: Path, env: Mapping[str, str], source: Path | None = None
+    document: dict[str, Any],
+    notes: Notes,
+    *,
+    folder: Path,
+    env: Mapping[str, str],
+    source: Path | None = None,
+    data: Path | None = None,
 ) -> Loaded:
     """From a decoded document. Raises: ConfigError."""
     root = Table(document, (), notes)
@@ -95,11 +110,11 @@ def read(
         source_path=source,
     )
     root.done()
-    check(config, notes)
+    check(config, notes, data)
     if problems := notes.problems():
         raise ConfigError(problems)
     config = msgspec.structs.replace(config, policy=_versioned(policy))
-    return Loaded(config=config, file=notes.file, warnings=notes.warnings())
+    return Loaded(config=config, file=notes.file, warnings=notes.warnings(), credentials=notes.credentials)
 
 
 def resolve_prices(loaded: Loaded, *, now_ns: int) -> Loaded:
@@ -221,7 +236,8 @@ def _read(path: Path) -> str:
             content = file.read(FILE_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a path"
-        raise ConfigError([f"{path}: cannot be read: {reason}"]) from error
+        code = "not_found" if isinstance(error, FileNotFoundError) else None
+        raise ConfigError([f"{path}: cannot be read: {reason}"], code=code) from error
     if len(content) > FILE_BYTES_MAX:
         raise ConfigError([f"{path}: more than {FILE_BYTES_MAX} bytes"])
     try:

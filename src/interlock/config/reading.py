@@ -82,6 +82,8 @@ class Notes:
         self._lines = lines
         self._problems: list[tuple[int, str]] = []
         self._warnings: list[tuple[int, str]] = []
+        self.credentials: frozenset[str] = frozenset()
+        """The warnings that are about credentials."""
         self.asked: set[Path] = set()
         """Every key that a reader asked for, there or not."""
 
@@ -90,6 +92,11 @@ class Notes:
 
     def warning(self, path: Path, text: str) -> None:
         self._warnings.append(self._placed(path, text))
+
+    def credential(self, path: Path, text: str) -> None:
+        """A warning that matters only to who sends calls."""
+        self.warning(path, text)
+        self.credentials |= {self._placed(path, text)[1]}
 
     def problems(self) -> list[str]:
         """In the order of the file."""

@@ -86,6 +86,8 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     """What messages call it."""
     warnings: tuple[str, ...] = ()
     """In the form of errors: `FILE:LINE: KEY: what is so`."""
+    credentials: frozenset[str] = frozenset()
+    """Those of them that are about credentials: nothing to who sends no calls."""
 
     @property
     def policy(self) -> Policy:

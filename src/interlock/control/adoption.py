@@ -44,11 +44,13 @@ class Adoption:
         path: Path | None,
         clock: Clock,
         committed: Callable[[int], None] = lambda head: None,
+        data: Path | None = None,
     ) -> None:
         """
         Args:
             path: None is the built-in configuration.
             committed: called with the stream's head when an adoption is durable, before it is answered.
+            data: the data directory, which no configuration may show to sandboxes.
         """
         self.policy: Policy | None = None
         self.warnings: tuple[str, ...] = ()
@@ -68,6 +70,7 @@ class Adoption:
         self._path = path
         self._watch = Watch(path, clock) if path else None
         self._clock = clock
+        self._data = data
         self._committed = committed
         self._turn = asyncio.Lock()  # one adoption at a time: a slow load of an old file must not win over a new one
 
@@ -111,7 +114,7 @@ class Adoption:
     def check(self, text: str) -> Loaded:
         """What `text` would be in place of the file. Blocking. Raises: ConfigError."""
         folder = self._path.parent if self._path else Path.cwd()
-        return self._priced(config.parse(text, file="interlock.toml", folder=folder, env=os.environ))
+        return self._priced(config.parse(text, file="interlock.toml", folder=folder, env=os.environ, data=self._data))
 
     def view(self) -> dict[str, Any]:
         """The policy in force and what became of the file, for API JSON."""
@@ -150,7 +153,7 @@ class Adoption:
                         self._sources.setdefault(name, profile.sources)
 
     def _load(self) -> Loaded:
-        return self._priced(config.load(self._path))
+        return self._priced(config.load(self._path, data=self._data))
 
     def _priced(self, loaded: Loaded) -> Loaded:
         """Once, now: what the record holds is what the ledger prices by, however the tables change later."""

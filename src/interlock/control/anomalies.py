@@ -7,7 +7,7 @@ ledger once, and what earlier processes found from the log, so nothing is found 
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from interlock.answers import json, query
 from interlock.clock import Clock
 from interlock.control.views import WINDOW, window
 from interlock.errors import LocalError, TransientError
-from interlock.identity import Key, check_tenant
+from interlock.identity import Key
 from interlock.instants import rfc3339
 from interlock.ledger import HOUR_NS, KINDS_OF_ANOMALY, Found, Ledger, Watch, Watching
 from interlock.limits import Notice
@@ -142,9 +142,11 @@ class Anomalies:
 class AnomalyPaths:
     """GET /v1/anomalies of one port."""
 
-    def __init__(self, anomalies: Anomalies, clock: Clock, *, own: bool) -> None:
-        """`own`: only the asking key's tenant's are shown."""
-        self._anomalies, self._clock, self._own = anomalies, clock, own
+    def __init__(
+        self, anomalies: Anomalies, clock: Clock, known: Callable[[str], Awaitable[str]], *, own: bool
+    ) -> None:
+        """`known`: as `Control.known`. `own`: only the asking key's tenant's are shown."""
+        self._anomalies, self._clock, self._known, self._own = anomalies, clock, known, own
 
     async def show(self, request: Request) -> Response:
         """`{"anomalies": […], "more"}`, the latest first."""
@@ -153,7 +155,7 @@ class AnomalyPaths:
         kind = params.get("kind")
         if kind is not None and kind not in KINDS_OF_ANOMALY:
             raise LocalError(f"{kind[:40]!r} is not one of {', '.join(KINDS_OF_ANOMALY)}", field="kind")
-        tenant = key.tenant if self._own else check_tenant(params["tenant"]) if "tenant" in params else None
+        tenant = key.tenant if self._own else await self._known(params["tenant"]) if "tenant" in params else None
         found = self._anomalies.newest(tenant, *window(params, self._clock), kind)
         return json({"anomalies": [shown(one) for one in found[:ROWS_MAX]], "more": max(len(found) - ROWS_MAX, 0)})
 

@@ -104,7 +104,7 @@ def control_app(control: Control) -> Starlette:
         *CreditPaths(control).control_routes(),
         *EntitlementPaths(control).control_routes(),
         Route("/v1/budgets", BudgetPaths(control, own=False).show),
-        Route("/v1/anomalies", AnomalyPaths(control.anomalies, control.clock, own=False).show),
+        Route("/v1/anomalies", AnomalyPaths(control.anomalies, control.clock, control.known, own=False).show),
         Route("/v1/reconciliations", Reconciliations(control).list, methods=["GET"]),
         Route("/v1/reconciliations", Reconciliations(control).reconcile, methods=["POST"]),
         *_meter_routes(MeterPaths(control, own=False)),
@@ -126,7 +126,7 @@ def api_app(control: Control) -> Starlette:
         Route("/v1/savings", at.savings),
         Route("/v1/explain/{request_id}", at.explain),
         Route("/v1/budgets", BudgetPaths(control, own=True).show),
-        Route("/v1/anomalies", AnomalyPaths(control.anomalies, control.clock, own=True).show),
+        Route("/v1/anomalies", AnomalyPaths(control.anomalies, control.clock, control.known, own=True).show),
         Route("/v1/events", entries.find, methods=["GET"]),
         Route("/v1/events", at.take_events, methods=["POST"]),
         Route("/api/v1/events", entries.find_openmeter, methods=["GET"]),
@@ -198,7 +198,8 @@ def _app(
     scopes: Mapping[str, Scope] = MappingProxyType({}),
 ) -> Starlette:
     """`scopes`: of what needs another scope than the port's, as `Gate`."""
-    gate = Middleware(Gate, admit=control.admit, scope=scope, scopes=scopes, open_paths=open_paths)
+    own = scope != "admin"
+    gate = Middleware(Gate, admit=control.admit, scope=scope, scopes=scopes, open_paths=open_paths, own=own)
     handlers: Mapping[Any, Any] = {InterlockError: on_error, HTTPException: on_error, Exception: on_error}
     app = Starlette(routes=routes, middleware=[gate], exception_handlers=handlers)
     app.router.redirect_slashes = False
@@ -218,27 +219,27 @@ class _Questions:
         """Whether only the asking key's tenant is shown."""
 
     async def usage(self, request: Request) -> Response:
-        params, tenant = self._asked(request, "by", *views.WINDOW)
+        params, tenant = await self._asked(request, "by", *views.WINDOW)
         return await self._answer(views.usage(self._control.ledger, params, tenant, self._control.clock))
 
     async def costs(self, request: Request) -> Response:
-        params, tenant = self._asked(request, "by", *views.WINDOW)
+        params, tenant = await self._asked(request, "by", *views.WINDOW)
         return await self._answer(views.costs(self._control.ledger, params, tenant, self._control.clock))
 
     async def savings(self, request: Request) -> Response:
-        params, tenant = self._asked(request, *views.WINDOW)
+        params, tenant = await self._asked(request, *views.WINDOW)
         return await self._answer(views.savings(self._control.ledger, params, tenant, self._control.clock))
 
     async def explain(self, request: Request) -> Response:
-        _, tenant = self._asked(request)
+        _, tenant = await self._asked(request)
         return await self._answer(views.explain(self._control.ledger, request.path_params["request_id"], tenant))
 
-    def _asked(self, request: Request, *names: str) -> tuple[dict[str, str], str | None]:
+    async def _asked(self, request: Request, *names: str) -> tuple[dict[str, str], str | None]:
         if self._own:
             key: Key = request.state.key
             return query(request, names), key.tenant
         params = query(request, (*names, "tenant"))
-        return params, params.get("tenant")
+        return params, await self._control.known(params["tenant"]) if "tenant" in params else None
 
     async def _answer(self, question: Awaitable[dict[str, Any]]) -> Response:
         await self._control.fold()  # so that what was settled before the question is in the answer
@@ -280,7 +281,8 @@ class _ControlPort(_Questions):
 
     async def list_keys(self, request: Request) -> Response:
         params = query(request, ("tenant",))
-        listed = await self._control.identity.list(params.get("tenant"))
+        tenant = await self._control.known(params["tenant"]) if "tenant" in params else None
+        listed = await self._control.identity.list(tenant)
         now_ns = self._control.clock.now_ns()
         return json({"keys": [key_json(key, revoked, now_ns) for key, revoked in listed]})
 

@@ -12,7 +12,7 @@ from interlock.answers import json, query
 from interlock.control.quotas import all_of, counters, limits_of, names_of, plans_now
 from interlock.control.service import Control
 from interlock.credits import PREFIX, Account, Owner, Reckoned
-from interlock.identity import Key, check_tenant
+from interlock.identity import Key
 from interlock.instants import rfc3339
 from interlock.ledger import Spent
 from interlock.limits import (
@@ -60,7 +60,7 @@ class BudgetPaths:
         """
         params = query(request, () if self._own else ("tenant",))
         key: Key = request.state.key
-        tenant = key.tenant if self._own else check_tenant(params["tenant"]) if "tenant" in params else ""
+        tenant = key.tenant if self._own else await self._control.known(params["tenant"]) if "tenant" in params else ""
         await self._control.fold()
         await self._control.entitlements.refresh()
         accounts = await self._control.credits.reckoned(tenant=tenant)

@@ -15,7 +15,7 @@ from interlock.control.quotas import counter_json, counters
 from interlock.control.service import Control
 from interlock.credits import Account, Book, Owner, Reckoned, Resetting, Standing, Wanted, WantedReset, limit_of
 from interlock.credits.burning import NEVER_NS, State
-from interlock.identity import Key, check_tenant
+from interlock.identity import Key
 from interlock.instants import rfc3339
 from interlock.limits import Caller, Page, survey
 from interlock.units import usd
@@ -46,15 +46,17 @@ class CreditPaths:
     async def grant(self, request: Request) -> Response:
         """201: from now on the credit can be used (once it is effective); 200: it stood so already.
 
+        `tenant_created`: whether the tenant is there; it may come later.
         Raises: LocalError: a field is wrong; `conflict`.
         """
         query(request, ())
         standing, is_new = await self._control.credits.grant(await decoded(request, Wanted))
-        return json(await self._one(standing), 201 if is_new else 200)
+        created = standing.owner.tenant in (await self._control.identity.refresh()).tenants
+        return json({**await self._one(standing), "tenant_created": created}, 201 if is_new else 200)
 
     async def show(self, request: Request) -> Response:
         """Every grant (of one tenant), the newest first; `more` were left out."""
-        tenant = _tenant(query(request, ("tenant",)))
+        tenant = await self._tenant(query(request, ("tenant",)))
         found = await self._control.credits.reckoned(tenant=tenant)
         every = [(one, reckoned) for account, reckoned in found for one in account.grants.values()]
         every.sort(key=lambda pair: (pair[0].at_ns, pair[0].grant.created), reverse=True)
@@ -80,7 +82,7 @@ class CreditPaths:
 
     async def balances(self, request: Request) -> Response:
         """Every account (of one tenant): what it was granted, used, holds, lost and has left."""
-        tenant = _tenant(query(request, ("tenant",)))
+        tenant = await self._tenant(query(request, ("tenant",)))
         found = await self._control.credits.reckoned(tenant=tenant)
         shown = await asyncio.to_thread(lambda: [self._account(*one) for one in found[:ROWS_MAX]])
         return json({"balances": shown, "more": max(len(found) - ROWS_MAX, 0)})
@@ -107,6 +109,9 @@ class CreditPaths:
             }
 
         return json(await asyncio.to_thread(found))
+
+    async def _tenant(self, params: dict[str, str]) -> str:
+        return await self._control.known(params["tenant"]) if "tenant" in params else ""
 
     async def _one(self, standing: Standing) -> dict[str, Any]:
         ((_, reckoned),) = await self._control.credits.reckoned(standing.owner)
@@ -200,7 +205,3 @@ def reset_json(reset: Resetting, state: State, book: Book) -> dict[str, Any]:
         "balance": usd(state.balance),
         "reason": asked.reason,
     }
-
-
-def _tenant(params: dict[str, str]) -> str:
-    return check_tenant(params["tenant"]) if "tenant" in params else ""

@@ -16,7 +16,7 @@ from interlock.control.quotas import counter_json, counters
 from interlock.control.service import Control
 from interlock.entitlements import Standing
 from interlock.errors import LocalError
-from interlock.identity import Key, check_tenant
+from interlock.identity import Key
 from interlock.instants import rfc3339
 from interlock.limits import PLAN_PREFIX, Caller, Counter
 from interlock.rating import EntitledLimit, Entitlements, text_of
@@ -46,7 +46,7 @@ class EntitlementPaths:
     async def show(self, request: Request) -> Response:
         """Of every tenant that has a plan now (of one, whatever it has), by name; `more` were left out."""
         params = query(request, ("tenant",))
-        tenant = check_tenant(params["tenant"]) if "tenant" in params else ""
+        tenant = await self._control.known(params["tenant"]) if "tenant" in params else ""
         await self._control.fold()
         book, now_ns = await self._control.entitlements.refresh(), self._control.clock.now_ns()
         if tenant:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 
 from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Receive, Send
+from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Connection
 
 from interlock.answers import refusal
@@ -11,6 +11,9 @@ from interlock.errors import CODES
 from interlock.identity import Denied, Key, Scope
 
 Admit = Callable[[str, Scope], Key | Denied]
+
+
+TENANT_HEADER = "x-interlock-tenant"
 
 
 class Gate:
@@ -21,9 +24,20 @@ class Gate:
     """
 
     def __init__(
-        self, app: ASGIApp, admit: Admit, scope: Scope, scopes: Mapping[str, Scope], open_paths: Collection[str]
+        self,
+        app: ASGIApp,
+        admit: Admit,
+        scope: Scope,
+        scopes: Mapping[str, Scope],
+        open_paths: Collection[str],
+        *,
+        own: bool = False,
     ) -> None:
-        """`scope` is needed, but for what `scopes` names: `POST /v1/events`, `DELETE /v1/meters/*`."""
+        """`scope` is needed, but for what `scopes` names: `POST /v1/events`, `DELETE /v1/meters/*`.
+
+        `own`: answers are of the key's own tenant, and say in TENANT_HEADER which that is.
+        """
+        self._own = own
         self._app = app
         self._admit = admit
         self._scope = scope
@@ -48,13 +62,22 @@ class Gate:
         state = scope.setdefault("state", {})
         state["key"] = found
         state["stands"] = lambda: isinstance(self._admit(secret, needed), Key)
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, _naming(send, found.tenant) if self._own else send)
 
     def _needed(self, what: str) -> Scope:
         for name, scope in self._scopes.items():
             if what == name or (name[-1] == "*" and what.startswith(name[:-1])):
                 return scope
         return self._scope
+
+
+def _naming(send: Send, tenant: str) -> Send:
+    async def named(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), (TENANT_HEADER.encode(), tenant.encode())]
+        await send(message)
+
+    return named
 
 
 def secret_of(request: HTTPConnection) -> str:

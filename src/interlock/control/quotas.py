@@ -11,7 +11,6 @@ from interlock.answers import json, query
 from interlock.control.service import Control
 from interlock.entitlements import entitled_of, plans_of
 from interlock.errors import LocalError
-from interlock.identity import check_tenant
 from interlock.instants import rfc3339
 from interlock.limits import Caller, Counter, Entitled, Limit, Page, since_ns, survey
 from interlock.units import usd
@@ -41,7 +40,7 @@ class QuotaPaths:
         Raises: LocalError `not_ready`: no gateway runs, so nobody counts.
         """
         params = query(request, ("tenant",))
-        tenant = check_tenant(params["tenant"]) if "tenant" in params else ""
+        tenant = await self._control.known(params["tenant"]) if "tenant" in params else ""
         await self._control.fold()
         await self._control.entitlements.refresh()
         found = await asyncio.to_thread(counters, self._control, tenant)

@@ -15,6 +15,7 @@ from interlock.billing.books import Posting, of_burn, of_cost
 from interlock.clock import Clock
 from interlock.control.adoption import Adoption
 from interlock.control.anomalies import Anomalies
+from interlock.control.known import check_known
 from interlock.control.metrics import read_snapshots, render, series
 from interlock.control.withdrawals import PATIENCE_S, Withdrawals
 from interlock.credentials import read_credential
@@ -81,7 +82,8 @@ class Control:
         self.checkpoints = Checkpoints(self.places, self.log, clock)
         self.identity = Identity(self.log, clock, lambda head: self.generation.raise_to(IDENTITY, head))
         self.directory = SharedDirectory(self.log, self.generation)
-        self.adoption = Adoption(self.log, config_path, clock, lambda head: self.generation.raise_to(CONFIG, head))
+        raised = self.generation.raise_to
+        self.adoption = Adoption(self.log, config_path, clock, lambda head: raised(CONFIG, head), data_dir)
         self.withdrawals = Withdrawals(self.log, self.generation, self.adoption, self.places, clock, PATIENCE_S)
         self.credits = Credits(
             self.log,
@@ -93,7 +95,6 @@ class Control:
         self.webhook: Webhook | None = None
         self.anomalies = Anomalies(self.ledger, self.log, clock, self._tell)
         self.approvals = Approvals(self.log, self.generation, clock)
-        raised = self.generation.raise_to
         self.entitlements = Entitling(self.log, clock, self._standings, lambda head: raised(ENTITLEMENTS, head))
         follow = self.entitlements.follow
         self.billing = Billing(self.log, clock, self._counter(), ForInvoices(self.credits), subscribed=follow)
@@ -158,6 +159,13 @@ class Control:
     def profiles(self) -> Sequence[str]:
         """Names of the boundary profiles of the policy in force."""
         return list(self.adoption.policy.profiles) if self.adoption.policy else []
+
+    async def known(self, tenant: str) -> str:
+        """`tenant`, if there is one of that name. Raises: LocalError: as `check_known`."""
+        directory = await self.identity.refresh()
+        if tenant not in directory.tenants:
+            await self.fold()  # the ledger may know it
+        return await check_known(tenant, self.log, self.ledger, directory.tenants)
 
     async def fold(self) -> None:
         """Bring the view up to date; what cannot be folded is said in `problem`. Raises: TransientError."""

@@ -24,6 +24,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
+from interlock.door import envelope
 from interlock.door.reach import SCOPE_KEY, SESSION_IDLE_S, SESSIONS_MAX, Reach
 from interlock.identity import Bearer
 
@@ -41,7 +42,7 @@ class Mcp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request of a worker's."""
-        request = Request(scope)
+        request = Request(scope, receive)
         bearer = _bearer(request.headers.get(CALLER_HEADER, ""))
         if bearer is None:
             await PlainTextResponse("workers alone are served here", 403)(scope, receive, send)
@@ -54,6 +55,12 @@ class Mcp:
         if opens and self._reach.full(bearer):
             await PlainTextResponse("this principal has too many sessions open", 503)(scope, receive, send)
             return
+        if request.method == "POST":
+            body = await request.body()
+            if wrong := envelope.problem(body):
+                await Response(wrong, 400, media_type="application/json")(scope, receive, send)
+                return
+            receive = _again(body, receive)
         scope[SCOPE_KEY] = bearer
         scope["user"] = _user(bearer)
         status = 0
@@ -99,6 +106,16 @@ def make_app(server: Server[Any], reach: Reach) -> Starlette:
 
     routes = [Route("/mcp", Mcp(sessions, reach)), Route("/unavailable", unavailable)]
     return Starlette(routes=routes, lifespan=lifespan)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """What was read, for who reads after us."""
+    unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def next_() -> Message:
+        return unread.pop() if unread else await receive()
+
+    return next_
 
 
 def _bearer(header: str) -> Bearer | None:

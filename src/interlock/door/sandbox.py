@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
+from interlock.datadir import would_show
 from interlock.door.program import Program
 from interlock.door.settings import ToolServer
 from interlock.errors import HandsUnavailable, LocalError
@@ -111,8 +112,6 @@ def _cell(found: Host, server: ToolServer, uid: int | None, hidden: Path) -> Cel
 
 def check(read: Sequence[str], hidden: Path) -> None:
     """Raises: LocalError: a path would show what is hidden."""
-    secret = hidden.resolve()
     for path in read:
-        real = Path(path).resolve()
-        if real.is_relative_to(secret) or secret.is_relative_to(real):
+        if would_show(path, hidden):
             raise LocalError(f"read: {path!r} would show the data directory", field="read")

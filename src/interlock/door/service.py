@@ -12,9 +12,11 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, SERVER_INFO_META_KEY, methods
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
 
 from interlock import __version__
 from interlock.door.calls import Calls
+from interlock.door.envelope import parameter
 from interlock.door.lists import LISTS, Lists
 from interlock.door.reach import Reach
 from interlock.door.visits import Context
@@ -64,6 +66,8 @@ class Door:
             methods.validate_client_request(method, version, context.params)
         except KeyError:
             return await call_next(context)  # not of this revision, and told so there
+        except ValidationError as error:
+            raise MCPError(code=INVALID_PARAMS, message=parameter(error)) from error
         if not stateless and context.session.client_params is None:
             return await call_next(context)  # nor before the handshake
         return self._shaped(await self.answer(context), method, stateless=stateless)

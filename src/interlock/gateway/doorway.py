@@ -30,6 +30,8 @@ SILENCE_S = 90.0
 """The door says something at least each 15 s, if only a comment."""
 TOTAL_S = 3600.0
 CONNECT_S = 5.0
+START_S = 5.0
+"""How long a call waits for a door that was started again and has not served in between."""
 
 _PASSED = (b"accept", b"content-type", b"last-event-id", b"origin", b"traceparent", b"tracestate")
 _PASSED_BACK = (b"content-type", b"cache-control", b"mcp-session-id", b"allow", b"retry-after", b"x-accel-buffering")
@@ -54,6 +56,8 @@ class Doorway:
         self._house = house
         self._loop = loop
         self._admission = admission
+        self._starts = Path(place).with_name("door.starts") if place else None
+        """As `DataDir.door_starts`; the supervisor and the door keep it."""
         self._pool = Pool(loop, _dialler(loop, place), STREAMS_MAX) if place else None
         self.passages: set[Passage] = set()
 
@@ -77,6 +81,8 @@ class Doorway:
             raise LocalError("the server is stopping; retry", code="draining")
         if self._pool is None:
             raise LocalError("no tool servers are configured here", code="tools_unavailable")
+        if self._fails():
+            raise _fails_to_start()
         if len(self.passages) >= STREAMS_MAX:
             raise LocalError("too many requests for tools at once; retry", code="busy")
         passage = Passage(self, client, head, admitted, self._house.directory.seq)
@@ -93,8 +99,19 @@ class Doorway:
         """On the loop's clock."""
         return self._loop.time()
 
+    def _fails(self) -> bool:
+        """Whether the door cannot start, as far as is known."""
+        try:
+            return self._starts is not None and self._starts.stat().st_size > 1
+        except OSError:
+            return False
+
     def sweep(self, now_s: float) -> None:
         """End what has been silent for too long, or belongs to somebody who is not let in any more."""
+        late = [passage for passage in self.passages if passage.unheard and now_s - passage.begun_s > START_S]
+        if late and self._fails():
+            for passage in late:
+                passage.fail(_fails_to_start())
         for passage in list(self.passages):
             if now_s - passage.heard_s > SILENCE_S or now_s - passage.begun_s > TOTAL_S:
                 passage.fail(LocalError("the tool server was silent for too long", code="upstream_timeout"))
@@ -129,6 +146,11 @@ class Passage:
         self._begun = False
         self._whole: tuple[int, bytes] | None = None  # an answer without a body, until it is complete
         self._paused = False
+
+    @property
+    def unheard(self) -> bool:
+        """Whether the door has said nothing yet."""
+        return self.heard_s == self.begun_s
 
     # http.Sink
 
@@ -204,6 +226,11 @@ class Passage:
         self.heard_s = self._doorway.now_s()
         if self.ticket.connection is not None:
             self.ticket.connection.resume()
+
+
+def _fails_to_start() -> LocalError:
+    why = "the process that serves tools does not start; the server's own output says why"
+    return LocalError(why, code="tools_unavailable")
 
 
 class _NotSent:

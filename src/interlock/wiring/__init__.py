@@ -21,7 +21,7 @@ def serve(args: Any) -> int:
     places = DataDir(Path(args.data).absolute() if args.data else default_data_dir())
     path = Path(args.config).absolute() if args.config else places.config if places.config.exists() else None
     listen = Listen(host=args.host, port=args.port, api_port=args.api_port, control_port=args.control_port)
-    config = load(path).config
+    config = load(path, data=places.root).config
     source = SOURCES.get(config.server.local.model) if config.server.local.enabled else None
     if source is not None and not source.path(places.root).exists():
         check_ports(listen)  # before what may take minutes

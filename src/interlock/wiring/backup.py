@@ -61,7 +61,7 @@ def back_up(data: Path, to: IO[bytes], clock: Clock, progress: Progress = lambda
     """
     places = DataDir(data)
     if not places.log.exists():
-        raise LocalError(f"{data} is no data directory: it has no {places.log.name}", field="data")
+        raise LocalError(f"{data} is no data directory: it has no {places.log.name}", code="not_found", field="data")
     members: list[Member] = []
     with tarfile.open(fileobj=to, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         if places.sessions.exists():
@@ -89,7 +89,8 @@ def restore(source: IO[bytes], data: Path, progress: Progress = lambda name, siz
     Raises: LocalError: the directory is in use, or the backup is not whole, or not one. OSError.
     """
     if data.exists() and (not data.is_dir() or any(data.iterdir())):
-        raise LocalError(f"{data} is there already: name a directory that is not, or is empty", field="data")
+        what = f"{data} is there already: name a directory that is not, or is empty"
+        raise LocalError(what, code="conflict", field="data")
     data.parent.mkdir(parents=True, exist_ok=True)
     there = data.exists()  # it may be a mount, which cannot be put in another's place
     made = Path(tempfile.mkdtemp(dir=data if there else data.parent, prefix=f".{data.name}-"))

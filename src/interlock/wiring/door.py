@@ -58,7 +58,8 @@ class Process:
 
     def __init__(self, data: Path, config_path: Path | None) -> None:
         places, clock = DataDir(data), SystemClock()
-        self._path = config_path
+        self._starts = places.door_starts
+        self._data, self._path = data, config_path
         self._watch = Watch(config_path, clock) if config_path else None
         self._redactor = Redactor()
         self._broker = Broker(self._redactor, clock)
@@ -66,7 +67,7 @@ class Process:
         approvals = Approvals(self._log, Generation(data), clock)
         loop = asyncio.get_running_loop()
         links = Links(self._broker, Sandboxes(data), loop.time)
-        self._reach = Reach(config.load(config_path).config.tools, links, loop.time)
+        self._reach = Reach(config.load(config_path, data=data).config.tools, links, loop.time)
         self._lists = Lists(self._reach, approvals)
         door = Door(self._reach, self._lists, Calls(self._reach, self._lists))
         self._app = make_app(door.server, self._reach)
@@ -74,6 +75,7 @@ class Process:
     async def run(self, listening: socket.socket) -> None:
         """Serve until SIGTERM."""
         _log_to_stderr(self._redactor)
+        self._starts.unlink(missing_ok=True)  # all that could keep it from serving is done
         server = uvicorn.Server(
             uvicorn.Config(
                 self._app,
@@ -100,7 +102,7 @@ class Process:
 
     async def _adopt(self) -> None:
         try:
-            loaded = await asyncio.to_thread(config.load, self._path)
+            loaded = await asyncio.to_thread(config.load, self._path, data=self._data)
         except ConfigError:
             return  # the control process says what is wrong with it
         if loaded.config.tools != self._reach.settings:

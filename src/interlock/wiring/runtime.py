@@ -25,7 +25,7 @@ import uvloop
 
 from interlock.asgi import make_server
 from interlock.clock import Clock, SystemClock
-from interlock.datadir import DataDir
+from interlock.datadir import DataDir, would_show
 from interlock.errors import InterlockError, LocalError
 from interlock.identity import Generation
 from interlock.identity.tokens import Audience, Claims, mint
@@ -138,9 +138,9 @@ class Runtime:
 
     def _make_hands(self) -> Mapping[str, Hands]:
         made: dict[str, Hands] = {}
-        read, root = self._settings.read, self._places.root.resolve()
-        for path in map(Path, read):
-            if root.is_relative_to(path.resolve()) or path.resolve().is_relative_to(root):
+        read = self._settings.read
+        for path in read:
+            if would_show(path, self._places.root):
                 raise LocalError(f"runtime.read: {path} would show agents this server's own secrets", field="read")
         for kind in self._settings.hands:
             if kind == "bubblewrap":

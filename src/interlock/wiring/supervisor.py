@@ -181,6 +181,7 @@ class Supervisor:
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         place = self._places.door
         place.unlink(missing_ok=True)
+        self._places.door_starts.unlink(missing_ok=True)
         with short(place) as name:
             listening.bind(name)
         listening.listen(BACKLOG)
@@ -238,6 +239,9 @@ class Supervisor:
         async def started(child: Child) -> None:
             with contextlib.suppress(OSError):  # a full disk
                 self._places.pid(name).write_text(f"{child.pid}\n")
+                if name == "door":
+                    with self._places.door_starts.open("ab") as starts:
+                        starts.write(b".")
 
         async def ended(child: Child, end: Exit) -> None:
             with contextlib.suppress(OSError):
