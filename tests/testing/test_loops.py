@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from time import thread_time
 
 import pytest
@@ -141,6 +142,16 @@ def test_the_test_s_own_exception_comes_through(kind: str) -> None:
 
     with pytest.raises(KeyError, match="mine"):
         run_on(kind, main)
+
+
+def test_what_is_left_open_fails_and_is_not_waited_for(tmp_path: Path) -> None:
+    left: list[asyncio.Server] = []
+
+    async def main() -> None:
+        left.append(await asyncio.start_unix_server(lambda reader, writer: None, tmp_path / "left.sock"))
+
+    with pytest.raises(LoopError, match="unclosed resource <UnixServer"):
+        run_on("uvloop", main)
 
 
 def test_what_arrived_as_the_test_ended_is_not_left_for_the_collector(monkeypatch: pytest.MonkeyPatch) -> None:

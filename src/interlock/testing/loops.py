@@ -11,6 +11,7 @@ import logging
 import os
 import resource
 import threading
+import warnings
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -143,22 +144,30 @@ def run_on(kind: str, main: Callable[[], Coroutine[Any, Any, T]], *, blocking_s:
     complaints, logger = _Complaints(), logging.getLogger("asyncio")
     logger.addHandler(complaints)
     try:
-        with (
-            Pulse() as pulse,
-            asyncio.Runner(
+        with Pulse() as pulse:
+            runner = asyncio.Runner(
                 debug=debug,
                 loop_factory=(lambda: DebugLoop(blocking_s, pulse, waited_s)) if debug else uvloop.new_event_loop,
-            ) as runner,
-        ):
+            )
             try:
                 result = runner.run(main())
             finally:
                 runner.run(_hang_up())
+                complaints.lines += _closed(runner)
     finally:
         logger.removeHandler(complaints)
     if complaints.lines:
         raise LoopError("\n".join(complaints.lines))
     return result
+
+
+def _closed(runner: asyncio.Runner) -> list[str]:
+    """Close it; what was left open. uvloop warns of that before it closes it, and, where a warning is an error, does
+    not: it then waits for ever."""
+    with warnings.catch_warnings(record=True) as left:
+        warnings.simplefilter("always")
+        runner.close()
+    return [str(warning.message) for warning in left]
 
 
 async def _hang_up() -> None:

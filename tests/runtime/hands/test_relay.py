@@ -99,7 +99,8 @@ def test_a_command_ends_when_the_loops_threads_are_gone(tmp_path: Path) -> None:
             async with asyncio.timeout(20):
                 await box.destroy()
                 (stop,) = [output async for output in outputs]
-            assert isinstance(stop, Stop) and stop.status == "lost"
+            assert isinstance(stop, Stop)  # ended by us, or by who found that its disk cannot be watched any more
+            assert stop.status == "lost" or "cannot be measured" in stop.reason
 
     run_on("uvloop", main)
 

@@ -186,8 +186,9 @@ class Box:
             over = self._over()
             try:
                 used, room = await self._quota.used(running=True), self._quota.room()
-            except OSError as error:
-                used, room, over = 0, 1.0, f"the workspace cannot be measured: {error.strerror}"
+            except (OSError, RuntimeError) as error:  # the latter: no thread is to be had, as when the loop ends
+                why = error.strerror if isinstance(error, OSError) else error
+                used, room, over = 0, 1.0, f"the workspace cannot be measured: {why}"
             for run in list(self._running):
                 full = self._full() if used > run.disk_bytes_max else SHORT if room < run.room_min else ""
                 if over or full:
@@ -260,8 +261,7 @@ class Box:
         await self._end_all("the sandbox was destroyed")
         if self._watching is not None:
             self._watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watching
+            await asyncio.wait([self._watching])
         if first:
             await self._put_away()
             self.workspace.used()
