@@ -25,7 +25,7 @@ run: $(STAMP) ## install, fetch the local model, serve in the foreground
 test: $(STAMP) ## every test, end to end ones too
 	@$(call debian,$(TEST_PACKAGES))
 	@deploy/gvisor.sh $(BIN) 2>$(VENV)/gvisor.txt || echo "could not install: runsc (gVisor): $(VENV)/gvisor.txt" >&2
-	@$(BIN)/pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder || \
+	@$(BIN)/pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder --max-worker-restart=0 || \
 		{ code=$$?; test -x $(BIN)/runsc || sed 's/^/no runsc: /' $(VENV)/gvisor.txt >&2; exit $$code; }
 
 soak: $(STAMP) ## thousands of seeds and of new examples, and a storm of kills on the intake of events: hours
