@@ -37,6 +37,17 @@ def tree(pid: int) -> list[int]:
     return found
 
 
+def settled_tree(pid: int) -> list[int]:
+    """As `tree`, once none comes and goes any more: a server that starts tries what sandboxes can be had."""
+    found = tree(pid)
+    for _ in range(100):
+        time.sleep(0.2)
+        before, found = found, tree(pid)
+        if before == found:
+            return found
+    raise BenchError(f"process {pid} starts and ends others without end")
+
+
 def pss_bytes(pid: int) -> int:
     """Proportional set size: shared pages count by share, so that processes can be summed."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():

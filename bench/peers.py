@@ -14,7 +14,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.machine import LOAD_CORE, PROXY_CORE, BenchError, answers, free_port, pin, started, tree, wait_for
+from bench.machine import (
+    LOAD_CORE,
+    PROXY_CORE,
+    BenchError,
+    answers,
+    free_port,
+    pin,
+    settled_tree,
+    started,
+    tree,
+    wait_for,
+)
 from bench.policed import AGREEMENT, config_text
 
 HERE = Path(__file__).parent
@@ -155,7 +166,7 @@ def worker_of(directory: Path, config: Path) -> Iterator[tuple[Serve, int, tuple
         wait_for("interlock", lambda: worker_file.exists() and answers(ready_url), process, log, 20)
         worker = int(worker_file.read_text())
         pin(worker, PROXY_CORE)
-        yield serve, worker, tuple(tree(process.pid))
+        yield serve, worker, tuple(settled_tree(process.pid))
 
 
 def interlock_target(
