@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.offspring import below, command_line
 from tests.runtime.hands.users import run_as_other
 
 from interlock.door.program import Program
@@ -74,14 +75,6 @@ async def until(condition: Callable[[], bool]) -> None:
     """Wait for it."""
     while not condition():
         await asyncio.sleep(0.01)
-
-
-def tree(pid: int) -> list[int]:
-    """All below a process."""
-    children: list[int] = []
-    with contextlib.suppress(OSError):
-        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return [*children, *(grandchild for child in children for grandchild in tree(child))]
 
 
 def sleepers(seconds: str) -> int:
@@ -193,7 +186,7 @@ def test_who_passes_a_limit_is_ended_and_told_which(
         async with running(Sandboxes(tmp_path), "sh", "-c", line, resources=SMALL) as program:
             await said(program)
             assert await program.ended() == why
-            assert not tree(os.getpid()) and f"tool server p: {why}" in caplog.text
+            assert not below() and f"tool server p: {why}" in caplog.text
 
     run(main)
 
@@ -237,7 +230,7 @@ def test_a_sandbox_that_cannot_be_set_up_is_explained_to_the_log_alone(
         sandboxes._found = msgspec.structs.replace(sandboxes._found, view=("--no-such-option",))
         with pytest.raises(HandsUnavailable, match="log says why"):
             await sandboxes.start(server("true"))
-        assert not sandboxes._uids and not tree(os.getpid())
+        assert not sandboxes._uids and not below()
 
     run(main)
     assert "Unknown option --no-such-option" in caplog.text
@@ -257,17 +250,17 @@ def test_nothing_of_it_is_on_a_command_line_or_left(tmp_path: Path) -> None:
             running(sandboxes, "cat") as second,
         ):
             await until(lambda: sleepers("321.5") == 2)
-            for pid in tree(os.getpid()):
-                assert b"told-12345" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+            for pid in below():
+                assert b"told-12345" not in command_line(pid)
             if ROOT:
-                owners = {Path(f"/proc/{pid}").stat().st_uid for pid in tree(os.getpid())}
+                owners = {Path(f"/proc/{pid}").stat().st_uid for pid in below()}
                 assert owners == {FIRST_UID, FIRST_UID + 1}, "users of their own, bubblewrap's processes too"
             await second.write(b"still here\n")
             assert await second.read() == b"still here\n"
             first.fail("enough")
             await first.ended()
             assert sleepers("321.5") == 0
-        assert descriptors() == before and not tree(os.getpid()) and not sandboxes._uids
+        assert descriptors() == before and not below() and not sandboxes._uids
         found = sandboxes._found
         assert found is not None
         if found.cgroups is not None:
@@ -329,7 +322,7 @@ def test_as_another_user_than_root() -> None:
             assert (await program.ended()).startswith("out of memory")
         async with running(sandboxes, "sh", "-c", "f() { f | f & f; }; f; echo on", resources=SMALL) as program:
             await program.read()
-            assert len(tree(os.getpid())) <= SMALL.processes + 2
+            assert len(below()) <= SMALL.processes + 2
 
     run_as_other(lambda directory: run_on("uvloop", partial(main, directory)))
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.offspring import children
 from tests.runtime.hands.users import run_as_other
 
 from interlock.clock import SystemClock
@@ -26,20 +27,15 @@ from interlock.testing.hands_shells import ShellsContract
 from interlock.testing.loops import run_on
 
 
-def children() -> list[int]:
-    """Of this process."""
-    return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
-
-
 @asynccontextmanager
 async def opened(directory: Path) -> AsyncIterator[Hands]:
-    others = set(children())  # of a test that failed before
+    others = set(children(os.getpid()))  # of a test that failed before
     workspaces = Workspaces(directory / "workspaces", SystemClock())
     egress = Egress(directory / "egress")
     yield Bubblewrap(workspaces, SystemClock(), egress=egress)  # as in a server
     for id in list(egress._rooms):
         await egress.close(id)
-    assert not set(children()) - others, "a process was left"
+    assert not set(children(os.getpid())) - others, "a process was left"
 
 
 class TestBubblewrap(ContainedContract, FilesContract, ShellsContract):
@@ -47,7 +43,7 @@ class TestBubblewrap(ContainedContract, FilesContract, ShellsContract):
         return opened(directory)
 
     def kill_from_outside(self, box: Sandbox) -> None:
-        (pid,) = children()
+        (pid,) = children(os.getpid())
         os.kill(pid, signal.SIGKILL)
 
 

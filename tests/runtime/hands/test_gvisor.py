@@ -20,7 +20,6 @@ from interlock.runtime.hands import Command, Hands, Resources, Sandbox
 from interlock.runtime.hands.egress import Connected, Egress
 from interlock.runtime.hands.gvisor import Gvisor, GvisorBox
 from interlock.runtime.hands.gvisorkernel import sweep
-from interlock.runtime.hands.host import STAGES
 from interlock.runtime.hands.workspaces import Workspaces
 from interlock.testing.hands_contained import ContainedContract
 from interlock.testing.hands_contract import execute, on_hands, sh, until
@@ -192,14 +191,14 @@ def test_a_sandbox_dies_with_its_host_and_the_next_start_clears_away(tmp_path: P
     asyncio.run(main())
 
 
-def test_what_outlived_its_host_all_the_same_is_killed() -> None:
-    argument = "--root=/run/interlock-hands/4194304-1/gvisor/sbx_1/state"
+def test_what_outlived_its_host_all_the_same_is_killed(tmp_path: Path) -> None:
+    argument = f"--root={tmp_path}/4194304-1/gvisor/sbx_1/state"  # not of STAGES, which servers of other tests sweep
     with subprocess.Popen([sys.executable, "-c", "import time; print(flush=True); input()", argument],
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE) as left:  # fmt: skip
         assert left.stdout is not None and left.stdout.readline()
-        assert sweep(STAGES) == 1
+        assert sweep(tmp_path) == 1
         assert left.wait(10) == -signal.SIGKILL
-    assert sweep(STAGES) == 0
+    assert sweep(tmp_path) == 0
 
 
 def mentioning(id: str, *others: int) -> list[int]:

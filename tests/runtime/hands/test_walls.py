@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.offspring import below, children
 
 from interlock.clock import SystemClock
 from interlock.runtime.hands import Command, Resources, Start, confined
@@ -172,7 +173,7 @@ def test_as_root_it_is_a_user_who_owns_nothing_else(tmp_path: Path) -> None:
         assert uid is not None and uid >= FIRST_UID
         async for output in box.execute(Command(argv=("sh", "-c", "touch mine; cd /tmp; touch mine; sleep 1"))):
             if isinstance(output, Start):
-                for pid in _tree(os.getpid()):
+                for pid in below():
                     status = Path(f"/proc/{pid}/status").read_text()
                     (uids,) = [line.split()[1:] for line in status.splitlines() if line.startswith("Uid:")]
                     assert set(uids) == {str(uid)}, status
@@ -186,11 +187,6 @@ def test_as_root_it_is_a_user_who_owns_nothing_else(tmp_path: Path) -> None:
     run_on("uvloop", main)
 
 
-def _tree(pid: int) -> list[int]:
-    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return [*children, *(grandchild for child in children for grandchild in _tree(child))]
-
-
 def test_nothing_an_agent_says_is_seen_by_a_program_outside(inside: Callable[[Test], None]) -> None:
     """LD_PRELOAD in a command's environment would otherwise run in bubblewrap before there is a sandbox."""
 
@@ -200,7 +196,7 @@ def test_nothing_an_agent_says_is_seen_by_a_program_outside(inside: Callable[[Te
             Command(argv=("sleep", "0.5", "0.0"), env={"LD_PRELOAD": "/workspace/evil.so"})
         ):
             if isinstance(output, Start):
-                (outer,) = _tree(os.getpid())[:1]
+                (outer,) = children(os.getpid())
                 seen = [Path(f"/proc/{outer}/{name}").read_bytes() for name in ("environ", "cmdline")]
         assert len(seen) == 2 and not any(b"evil" in each or b"0.0" in each for each in seen)
 
@@ -240,7 +236,7 @@ def test_nothing_is_left_of_it(inside: Callable[[Test], None]) -> None:
         shell = await box.shell()
         await shell.close()
         assert descriptors() == before
-        assert not _tree(os.getpid()), "a process, or a zombie"
+        assert not below(), "a process, or a zombie"
         if box._host.cgroups is not None:
             for _ in range(200):
                 left = [path for own in box._host.cgroups.own.values() for path in own.glob(f"*{box.id}*")]
