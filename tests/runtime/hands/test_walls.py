@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import errno
 import os
+import signal
+import subprocess
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -238,12 +240,12 @@ def test_nothing_is_left_of_it(inside: Callable[[Test], None]) -> None:
         assert descriptors() == before
         assert not below(), "a process, or a zombie"
         if box._host.cgroups is not None:
-            for _ in range(200):
+            for _ in range(3000):
                 left = [path for own in box._host.cgroups.own.values() for path in own.glob(f"*{box.id}*")]
                 if not left:
                     return
                 await asyncio.sleep(0.02)
-            raise AssertionError(left)
+            raise AssertionError([(path, (path / "cgroup.procs").read_text()) for path in left])
 
     inside(test)
 
@@ -261,6 +263,32 @@ def test_what_else_may_be_read_is_named(tmp_path: Path) -> None:
         await box.destroy()
 
     run_on("uvloop", main)
+
+
+def test_who_is_left_in_a_group_is_ended_with_it(inside: Callable[[Test], None]) -> None:
+    """As the inner half of a bubblewrap whose outer one was killed before it had said whom it made."""
+    left = subprocess.Popen(["sleep", "60"])
+
+    async def test(box: BubblewrapBox) -> None:
+        groups = box._host.cgroups
+        assert groups is not None, "needs control groups"
+        group = groups.make("left")
+        for joins in group.joins:
+            joins.write_text(str(left.pid))
+        confined.bury(group)
+
+        async def gone() -> bool:
+            return left.poll() is not None and not any(joins.parent.exists() for joins in group.joins)
+
+        await until(gone, "the group is gone")
+        assert left.returncode == -signal.SIGKILL
+
+    try:
+        if ROOT:  # control groups are root's to make here
+            inside(test)
+    finally:
+        left.kill()
+        left.wait()
 
 
 def test_memory_of_a_tree_is_that_of_all_below(inside: Callable[[Test], None]) -> None:

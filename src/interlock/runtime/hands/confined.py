@@ -106,8 +106,12 @@ def arguments(found: Host, cell: Cell, fds: Mapping[str, int]) -> list[str]:
 
 
 def bury(group: Group, tries: int = _GROUP_TRIES) -> None:
-    """Remove a group once the kernel has forgotten the last process in it. On a running loop."""
+    """Remove a group once the kernel has forgotten the last process in it. On a running loop.
+
+    A bubblewrap that was killed between its two halves leaves the inner one waiting for a word that nobody will say.
+    """
     if not group.remove() and tries:
+        group.kill()
         asyncio.get_running_loop().call_later(_GROUP_GONE_S, bury, group, tries - 1)
 
 
