@@ -70,7 +70,7 @@ def main() -> None:
         Page.create(path, slots=2)
         for count in (0, 1, 2, 5):
             limiter = Limiter(Page(path), 0, SystemClock(), LIMITS[:count])
-            show(f"claim, reserve and settle, {count} limits", cpu_us(lambda limiter=limiter: once(limiter)))  # type: ignore[misc]  # lambda
+            show(f"claim, reserve and settle, {count} limits", cpu_us(lambda limiter=limiter: once(limiter)))  # type: ignore[misc]  # mypy knows no defaults of a lambda
         full = Limiter(Page(path), 0, SystemClock(), [Limit(name="none", measure="requests", amount=0, window="day")])
         assert isinstance(full.reserve(claim()), Denied)
         show("a call that is refused", cpu_us(lambda: full.reserve(claim())))

@@ -50,6 +50,16 @@ def log_of(directory: Path, session: str) -> list[Event]:
     return run_on("uvloop", main, blocking_s=5)
 
 
+def log_of_the_end(directory: Path, process: "subprocess.Popen[bytes]") -> list[Event]:
+    """Its log when a process that nobody kills has ended the turn."""
+    try:
+        until(lambda: isinstance(log_of(directory, "ses_1")[-1], Ended), "the turn ends", 60)
+    finally:
+        process.kill()
+        process.wait(10)
+    return log_of(directory, "ses_1")
+
+
 def test_killed_again_and_again_it_counts_to_the_end(tmp_path: Path) -> None:
     rng = random.Random(7)
     agent = Agent(hands="process", tools=("shell",), budget=Budget(steps=None))
@@ -68,13 +78,7 @@ def test_killed_again_and_again_it_counts_to_the_end(tmp_path: Path) -> None:
         until(lambda wanted=wanted: len(log_of(tmp_path, "ses_1")) >= wanted, "it goes on", 30)  # type: ignore[misc]  # bound now
         process.send_signal(signal.SIGKILL)
         process.wait(10)
-    process = start(tmp_path)
-    try:
-        until(lambda: isinstance(log_of(tmp_path, "ses_1")[-1], Ended), "the turn ends", 60)
-    finally:
-        process.kill()
-        process.wait(10)
-    events = log_of(tmp_path, "ses_1")
+    events = log_of_the_end(tmp_path, start(tmp_path))
     [workspace] = (tmp_path / "workspaces").rglob("effects")
     effects = Counter(map(int, workspace.read_text().split()))
     results = {event.call_id: event.outcome for event in events if isinstance(event, Finished)}
@@ -107,13 +111,7 @@ def test_killed_in_a_compaction_it_goes_on_and_no_summary_stands_half(tmp_path: 
 
     run_on("uvloop", prepare, blocking_s=5)
     assert start(tmp_path, seam).wait(60) == -signal.SIGKILL
-    process = start(tmp_path, seam)
-    try:
-        until(lambda: isinstance(log_of(tmp_path, "ses_1")[-1], Ended), "the turn ends", 60)
-    finally:
-        process.kill()
-        process.wait(10)
-    events = log_of(tmp_path, "ses_1")
+    events = log_of_the_end(tmp_path, start(tmp_path, seam))
     assert events[-1] == Ended(reason="done"), events[-1]
     assert [event.text for event in events if isinstance(event, Said)] == ["Make calls."]
     asked: Asked | None = None
