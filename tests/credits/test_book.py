@@ -1,9 +1,8 @@
 """What the fold makes of ends that were written so slowly that calls were admitted meanwhile."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,13 +15,6 @@ from interlock.log import Appended, Conflict, Record
 
 pytestmark = pytest.mark.anyio
 DAY = 86_400
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    made = Rig(tmp_path)
-    yield made
-    made.close()
 
 
 def slow_disk(rig: Rig, meanwhile: Callable[[], object]) -> None:

@@ -22,13 +22,6 @@ pytestmark = pytest.mark.anyio
 DAY = 86_400
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    made = Rig(tmp_path)
-    yield made
-    made.close()
-
-
 async def _used(rig: Rig, amount: int, cost: int | None = None) -> None:
     call = rig.admit(amount)
     assert call is not None

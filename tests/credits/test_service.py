@@ -16,13 +16,6 @@ from interlock.errors import LocalError, TransientError
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    made = Rig(tmp_path)
-    yield made
-    made.close()
-
-
 async def test_a_grant_is_given_once(rig: Rig) -> None:
     wanted = Wanted(tenant="acme", amount="10", id="order-1", expires="30d")
     first, is_new = await rig.credits.grant(wanted)
